@@ -1,0 +1,148 @@
+use super::Mask;
+
+/// Clears every 8-connected component of fewer than `min_area` pixels.
+pub fn remove_small_components(mask: &mut Mask, min_area: usize) {
+    if min_area <= 1 {
+        return;
+    }
+    let runs = Run::all(mask);
+    let mut forest = Forest::new(runs.len());
+    let mut above = 0;
+    for (i, run) in runs.iter().enumerate() {
+        // Runs come in reading order: skip those of earlier rows that end before this one begins.
+        while runs[above].row + 1 < run.row || (runs[above].row + 1 == run.row && runs[above].end < run.start)
+        {
+            above += 1;
+        }
+        let mut j = above;
+        while runs[j].row + 1 == run.row && runs[j].start <= run.end {
+            forest.join(i, j);
+            j += 1;
+        }
+    }
+    let mut areas = vec![0; runs.len()];
+    for (i, run) in runs.iter().enumerate() {
+        areas[forest.root(i)] += run.end - run.start;
+    }
+    for (i, run) in runs.iter().enumerate() {
+        if areas[forest.root(i)] < min_area {
+            for col in run.start..run.end {
+                mask.set(run.row, col, false);
+            }
+        }
+    }
+}
+
+/// Foreground of one row from `start` to before `end`.
+struct Run {
+    row: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Run {
+    fn all(mask: &Mask) -> Vec<Self> {
+        let mut runs = Vec::new();
+        for (row, line) in mask.data().chunks_exact(mask.cols().max(1)).enumerate() {
+            let mut col = 0;
+            while let Some(skip) = line[col..].iter().position(|&v| v != 0) {
+                let start = col + skip;
+                let end = line[start..].iter().position(|&v| v == 0).map_or(line.len(), |n| start + n);
+                runs.push(Self { row, start, end });
+                col = end;
+            }
+        }
+        runs
+    }
+}
+
+/// Union-find with path halving.
+struct Forest(Vec<usize>);
+
+impl Forest {
+    fn new(n: usize) -> Self {
+        Self((0..n).collect())
+    }
+
+    fn root(&mut self, mut i: usize) -> usize {
+        while self.0[i] != i {
+            self.0[i] = self.0[self.0[i]];
+            i = self.0[i];
+        }
+        i
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(rows: &[&str]) -> Mask {
+        Mask::from_fn(rows.len(), rows[0].len(), |r, c| rows[r].as_bytes()[c] == b'#')
+    }
+
+    #[test]
+    fn specks_go_and_the_rest_stays() {
+        let mut mask = parse(&["##...", "##..#", ".....", "#..##"]);
+        remove_small_components(&mut mask, 3);
+        assert_eq!(mask, parse(&["##...", "##...", ".....", "....."]));
+    }
+
+    #[test]
+    fn diagonal_neighbours_belong_together() {
+        let mut mask = parse(&["#....", ".#...", "..#..", "#...#"]);
+        remove_small_components(&mut mask, 3);
+        assert_eq!(mask, parse(&["#....", ".#...", "..#..", "....."]));
+    }
+
+    #[test]
+    fn a_u_shape_is_one_component() {
+        let u = parse(&["#...#", "#...#", "#####"]);
+        let mut mask = u.clone();
+        remove_small_components(&mut mask, 9);
+        assert_eq!(mask, u);
+    }
+
+    proptest! {
+        /// Against a flood fill.
+        #[test]
+        fn agrees_with_flood_fill(cells in proptest::collection::vec(any::<bool>(), 12 * 9), min in 0_usize..12) {
+            let original = Mask::from_fn(12, 9, |r, c| cells[r * 9 + c]);
+            let mut fast = original.clone();
+            remove_small_components(&mut fast, min);
+            let mut slow = original.clone();
+            let mut seen = vec![false; 12 * 9];
+            for start in 0..12 * 9 {
+                if original.data()[start] == 0 || seen[start] {
+                    continue;
+                }
+                let mut component = vec![start];
+                seen[start] = true;
+                let mut next = 0;
+                while next < component.len() {
+                    let (r, c) = (component[next] / 9, component[next] % 9);
+                    next += 1;
+                    for y in r.saturating_sub(1)..(r + 2).min(12) {
+                        for x in c.saturating_sub(1)..(c + 2).min(9) {
+                            if original.get(y, x) && !seen[y * 9 + x] {
+                                seen[y * 9 + x] = true;
+                                component.push(y * 9 + x);
+                            }
+                        }
+                    }
+                }
+                if component.len() < min {
+                    component.into_iter().for_each(|i| slow.set(i / 9, i % 9, false));
+                }
+            }
+            prop_assert_eq!(fast, slow);
+        }
+    }
+}

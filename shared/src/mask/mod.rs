@@ -1,0 +1,11 @@
+//! Binary masks over pixels: container, COCO run-length codec, connected components, overlays.
+
+mod components;
+mod grid;
+mod overlay;
+pub mod rle;
+
+pub use components::remove_small_components;
+pub use grid::{BBox, Mask};
+pub use overlay::{Layer, Rgb, draw_overlay};
+pub use rle::Rle;

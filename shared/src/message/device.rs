@@ -1,0 +1,152 @@
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::contract::DateTime;
+use super::{Message, MessageError, ModelRef};
+use crate::schema::SchemaVersion;
+
+/// Retained on `status`; `offline` is the last will.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Version of this message's form.
+    pub schema: SchemaVersion,
+    /// The state.
+    pub status: StatusKind,
+    /// The start of the agent that it speaks of.
+    pub boot_id: Uuid,
+}
+
+/// State of a device as its broker knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusKind {
+    /// Connected.
+    Online,
+    /// Stopped in order.
+    Stopped,
+    /// The connection was lost.
+    Offline,
+}
+
+/// Retained on `birth`, at every connection: what the device runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Birth {
+    /// Version of this message's form.
+    pub schema: SchemaVersion,
+    /// This start of the agent.
+    pub boot_id: Uuid,
+    /// When it started.
+    #[schemars(with = "DateTime")]
+    pub started_at: Timestamp,
+    /// Version of the agent.
+    pub firmware: String,
+    /// The model that it serves.
+    pub model: ModelRef,
+    /// Version of the manifest's form.
+    pub manifest_schema: SchemaVersion,
+    /// [`crate::PIPELINE_VERSION`] of the agent.
+    pub pipeline_version: u32,
+    /// What it can do, such as `watch-folder`.
+    pub capabilities: Vec<String>,
+}
+
+/// On `health`, QoS 0, every minute or so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// Version of this message's form.
+    pub schema: SchemaVersion,
+    /// This start of the agent.
+    pub boot_id: Uuid,
+    /// When it was measured.
+    #[schemars(with = "DateTime")]
+    pub at: Timestamp,
+    /// Images not yet inferred.
+    pub images_waiting: u64,
+    /// Results not yet delivered.
+    pub results_waiting: u64,
+    /// Age of the oldest undelivered result in seconds.
+    pub oldest_unsent_s: Option<u64>,
+    /// Images set aside, waiting for a person.
+    pub set_aside: u64,
+    /// Results delivered since the start.
+    pub delivered: u64,
+    /// Memory of the agent in bytes, if the system tells.
+    pub rss_bytes: Option<u64>,
+}
+
+/// Central to device, on `ack`, after its own commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ack {
+    /// Version of this message's form.
+    pub schema: SchemaVersion,
+    /// The result that is safe.
+    pub result_id: Uuid,
+}
+
+impl Message for Status {
+    const WHAT: &'static str = "status";
+    const CONTENT_TYPE: &'static str = "application/vnd.chexseg.status+json; v=1";
+
+    fn validate(&self) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+impl Message for Birth {
+    const WHAT: &'static str = "birth";
+    const CONTENT_TYPE: &'static str = "application/vnd.chexseg.birth+json; v=1";
+
+    fn validate(&self) -> Result<(), MessageError> {
+        if crate::manifest::is_sha256(&self.model.sha256) {
+            return Ok(());
+        }
+        let problem = "is not 64 lower-case hex digits".into();
+        Err(MessageError::Field { what: Self::WHAT, field: "model.sha256".into(), problem })
+    }
+}
+
+impl Message for Health {
+    const WHAT: &'static str = "health";
+    const CONTENT_TYPE: &'static str = "application/vnd.chexseg.health+json; v=1";
+
+    fn validate(&self) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+impl Message for Ack {
+    const WHAT: &'static str = "ack";
+    const CONTENT_TYPE: &'static str = "application/vnd.chexseg.ack+json; v=1";
+
+    fn validate(&self) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::SCHEMA;
+
+    #[test]
+    fn status_is_lower_case_on_the_wire() {
+        let status = Status { schema: SCHEMA, status: StatusKind::Offline, boot_id: Uuid::nil() };
+        let json = String::from_utf8(status.to_json()).unwrap();
+        assert!(json.contains(r#""status":"offline""#), "{json}");
+        assert_eq!(Status::parse(json.as_bytes()).unwrap(), status);
+    }
+
+    #[test]
+    fn an_ack_of_another_major_is_refused() {
+        let json = br#"{"schema":"3.1","result_id":"00000000-0000-0000-0000-000000000000"}"#;
+        assert!(Ack::parse(json).unwrap_err().to_string().contains("schema 3.1"));
+    }
+
+    #[test]
+    fn a_status_that_nobody_defined_is_refused() {
+        let json = br#"{"schema":"1.0","status":"sleepy","boot_id":"00000000-0000-0000-0000-000000000000"}"#;
+        assert!(Status::parse(json).unwrap_err().to_string().contains("sleepy"));
+    }
+}

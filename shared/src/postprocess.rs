@@ -1,0 +1,268 @@
+//! From the network's logits to masks over source pixels.
+//!
+//! Logits are interpolated bilinearly onto the wanted grid and compared with the logit of the class's
+//! threshold, which equals interpolating first and applying the sigmoid after; then small components go.
+
+use crate::manifest::ClassSpec;
+use crate::mask::{Mask, remove_small_components};
+use crate::preprocess::Letterbox;
+
+/// The network's output `[C, h, w]`, row-major, one plane a class, covering the whole letterboxed input.
+#[derive(Clone, Copy, Debug)]
+pub struct Logits<'a> {
+    classes: usize,
+    rows: usize,
+    cols: usize,
+    data: &'a [f32],
+}
+
+/// One class of a radiograph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassResult {
+    /// Foreground on the wanted grid.
+    pub mask: Mask,
+    /// The greatest probability anywhere in the image, 0..=1: at or above the threshold exactly if some pixel
+    /// of the network's output is foreground.
+    pub score: f32,
+}
+
+/// Logits that do not fit the bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum LogitsError {
+    /// Values do not fill the shape.
+    #[error("logits of shape [{classes}, {rows}, {cols}] cannot hold {values} values")]
+    Shape {
+        /// Planes.
+        classes: usize,
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        cols: usize,
+        /// Values found.
+        values: usize,
+    },
+    /// The graph has another number of classes than the manifest.
+    #[error("the graph puts out {found} classes, the manifest names {expected}")]
+    Classes {
+        /// Planes of the graph.
+        found: usize,
+        /// Classes of the manifest.
+        expected: usize,
+    },
+    /// NaN or infinite logits.
+    #[error("the graph puts out values that are not finite for class {class}: the model is damaged")]
+    NotFinite {
+        /// Index of the class.
+        class: usize,
+    },
+}
+
+impl<'a> Logits<'a> {
+    /// A view of `[classes, rows, cols]` values.
+    pub fn new(classes: usize, rows: usize, cols: usize, data: &'a [f32]) -> Result<Self, LogitsError> {
+        if classes * rows * cols != data.len() || data.is_empty() {
+            return Err(LogitsError::Shape { classes, rows, cols, values: data.len() });
+        }
+        Ok(Self { classes, rows, cols, data })
+    }
+
+    /// Number of planes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn plane(&self, class: usize) -> &'a [f32] {
+        &self.data[class * self.rows * self.cols..][..self.rows * self.cols]
+    }
+}
+
+/// The largest grid of a `rows × cols` image whose longer side is at most `max_side`.
+pub fn mask_grid(rows: usize, cols: usize, max_side: usize) -> (usize, usize) {
+    let longer = rows.max(cols);
+    if longer <= max_side {
+        return (rows, cols);
+    }
+    let fit = |side: usize| ((2 * side * max_side + longer) / (2 * longer)).max(1);
+    (fit(rows), fit(cols))
+}
+
+/// Masks and scores of every class, on a grid of `grid` = (rows, columns) over the source image.
+pub fn segment(
+    logits: &Logits<'_>,
+    letterbox: &Letterbox,
+    classes: &[ClassSpec],
+    grid: (usize, usize),
+) -> Result<Vec<ClassResult>, LogitsError> {
+    if logits.classes != classes.len() {
+        return Err(LogitsError::Classes { found: logits.classes, expected: classes.len() });
+    }
+    let sampler = Sampler::new(letterbox, (logits.rows, logits.cols), grid);
+    classes
+        .iter()
+        .enumerate()
+        .map(|(class, spec)| {
+            let plane = logits.plane(class);
+            if plane.iter().any(|v| !v.is_finite()) {
+                return Err(LogitsError::NotFinite { class });
+            }
+            let mut mask = sampler.threshold(plane, logit(spec.threshold));
+            let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
+            remove_small_components(&mut mask, least);
+            Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane)) })
+        })
+        .collect()
+}
+
+/// The value whose sigmoid is `p`.
+fn logit(p: f32) -> f32 {
+    (p / (1.0 - p)).ln()
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Bilinear interpolation of a plane at the pixel centres of a grid over the source image.
+struct Sampler {
+    plane_cols: usize,
+    rows: Vec<Tap>,
+    cols: Vec<Tap>,
+}
+
+/// Two neighbours on one axis and the weight of the second.
+#[derive(Clone, Copy)]
+struct Tap {
+    first: usize,
+    second: usize,
+    weight: f32,
+}
+
+impl Sampler {
+    fn new(letterbox: &Letterbox, plane: (usize, usize), grid: (usize, usize)) -> Self {
+        let size = letterbox.input_size as f64;
+        let row = |i: usize| {
+            let y = (i as f64 + 0.5) * letterbox.source_rows as f64 / grid.0 as f64;
+            Tap::at(letterbox.to_model(0.0, y).1 * plane.0 as f64 / size, plane.0)
+        };
+        let col = |i: usize| {
+            let x = (i as f64 + 0.5) * letterbox.source_cols as f64 / grid.1 as f64;
+            Tap::at(letterbox.to_model(x, 0.0).0 * plane.1 as f64 / size, plane.1)
+        };
+        Self {
+            plane_cols: plane.1,
+            rows: (0..grid.0).map(row).collect(),
+            cols: (0..grid.1).map(col).collect(),
+        }
+    }
+
+    fn line<'p>(&self, plane: &'p [f32], row: usize) -> &'p [f32] {
+        &plane[row * self.plane_cols..][..self.plane_cols]
+    }
+
+    fn threshold(&self, plane: &[f32], level: f32) -> Mask {
+        let mut data = Vec::with_capacity(self.rows.len() * self.cols.len());
+        let mut blended = vec![0.0_f32; self.plane_cols];
+        for row in &self.rows {
+            let (upper, lower) = (self.line(plane, row.first), self.line(plane, row.second));
+            for ((out, a), b) in blended.iter_mut().zip(upper).zip(lower) {
+                *out = a + (b - a) * row.weight;
+            }
+            data.extend(self.cols.iter().map(|col| {
+                let (a, b) = (blended[col.first], blended[col.second]);
+                u8::from(a + (b - a) * col.weight >= level)
+            }));
+        }
+        Mask::from_data(self.rows.len(), self.cols.len(), data)
+    }
+
+    /// The greatest value among the plane's samples that the image touches; padding is left out.
+    fn greatest(&self, plane: &[f32]) -> f32 {
+        let span = |taps: &[Tap]| (taps.first().map_or(0, |t| t.first), taps.last().map_or(0, |t| t.second));
+        let ((top, bottom), (left, right)) = (span(&self.rows), span(&self.cols));
+        (top..=bottom)
+            .flat_map(|row| &self.line(plane, row)[left..=right])
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+impl Tap {
+    /// At a continuous coordinate with sample centres at half-integers; clamped at the ends.
+    fn at(position: f64, samples: usize) -> Self {
+        let last = samples - 1;
+        let position = (position - 0.5).clamp(0.0, last as f64);
+        let first = position.floor() as usize;
+        Self { first, second: (first + 1).min(last), weight: (position - first as f64) as f32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::class;
+
+    fn plane(size: usize, f: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        (0..size * size).map(|i| f(i / size, i % size)).collect()
+    }
+
+    #[test]
+    fn a_mask_comes_back_where_it_was() {
+        let truth = Mask::from_fn(600, 400, |r, c| {
+            let (y, x) = (r as f64 - 310.0, c as f64 - 190.0);
+            (y / 200.0).powi(2) + (x / 120.0).powi(2) < 1.0
+        });
+        let boxed = Letterbox::new(600, 400, 320);
+        let coverage = boxed.mask_to_model(&truth);
+        let logits: Vec<f32> = coverage.iter().map(|v| (v - 0.5) * 10.0).collect();
+        let view = Logits::new(1, 320, 320, &logits).unwrap();
+        let out = segment(&view, &boxed, &[class("heart")], (600, 400)).unwrap();
+        assert!(out[0].mask.iou(&truth) > 0.985, "{}", out[0].mask.iou(&truth));
+        assert!(out[0].score > 0.99);
+        let coarse = segment(&view, &boxed, &[class("heart")], mask_grid(600, 400, 150)).unwrap();
+        assert_eq!((coarse[0].mask.rows(), coarse[0].mask.cols()), (150, 100));
+        assert!(coarse[0].mask.resize_nearest(600, 400).iou(&truth) > 0.97);
+    }
+
+    #[test]
+    fn padding_counts_for_nothing() {
+        // Hot padding above a cold image.
+        let boxed = Letterbox::new(100, 400, 32);
+        let logits = plane(32, |r, _| if r < boxed.pad_top - 1 { 9.0 } else { -9.0 });
+        let view = Logits::new(1, 32, 32, &logits).unwrap();
+        let out = segment(&view, &boxed, &[class("heart")], (100, 400)).unwrap();
+        assert!(out[0].mask.is_empty() && out[0].score < 0.01);
+    }
+
+    #[test]
+    fn threshold_compares_probabilities() {
+        let boxed = Letterbox::new(16, 16, 16);
+        let logits = plane(16, |_, c| if c < 8 { logit(0.69) } else { logit(0.71) });
+        let view = Logits::new(1, 16, 16, &logits).unwrap();
+        let spec = ClassSpec { threshold: 0.7, min_area_fraction: 0.0, ..class("heart") };
+        let out = segment(&view, &boxed, &[spec], (16, 16)).unwrap();
+        assert_eq!(out[0].mask, Mask::from_fn(16, 16, |_, c| c >= 8));
+        assert!((out[0].score - 0.71).abs() < 1e-5);
+    }
+
+    #[test]
+    fn specks_below_the_least_area_go() {
+        let boxed = Letterbox::new(32, 32, 32);
+        let logits = plane(32, |r, c| if (r, c) == (4, 4) || r > 20 { 5.0 } else { -5.0 });
+        let view = Logits::new(1, 32, 32, &logits).unwrap();
+        let spec = ClassSpec { min_area_fraction: 0.01, ..class("heart") };
+        let out = segment(&view, &boxed, &[spec], (32, 32)).unwrap();
+        assert_eq!(out[0].mask, Mask::from_fn(32, 32, |r, _| r > 20));
+    }
+
+    #[test]
+    fn wrong_shapes_and_values_are_named() {
+        assert!(Logits::new(2, 2, 2, &[0.0; 7]).unwrap_err().to_string().contains("7 values"));
+        let boxed = Letterbox::new(4, 4, 16);
+        let nan = [f32::NAN; 4];
+        let view = Logits::new(1, 2, 2, &nan).unwrap();
+        assert!(
+            segment(&view, &boxed, &[class("heart")], (4, 4)).unwrap_err().to_string().contains("damaged")
+        );
+        assert!(segment(&view, &boxed, &[], (4, 4)).unwrap_err().to_string().contains("manifest names 0"));
+    }
+}
