@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{CliError, say};
+use crate::config::{Config, Stage};
+use crate::dataset::{data_root, load_annotated};
+use crate::report::table;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration of the experiment.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Open every image and mask as well.
+    #[arg(long)]
+    pixels: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let config = Config::load(&args.config)?;
+    let size = config.preprocess.input_size;
+    let graph = config.graph();
+    let (params, macs) = (graph.trainable_count(), graph.macs(size, size)? as f64 / 1e9);
+    say!("{}: {} with {params} parameters, {macs:.2} GMAC at {size} px", config.name, graph.name);
+    for stage in [Stage::Pretrain, Stage::Train] {
+        let spec = config.stage(stage);
+        say!(
+            "{stage}: {} steps of {} images, digest {}",
+            spec.steps,
+            spec.batch,
+            &config.digest(stage)[..12]
+        );
+    }
+    if config.data.is_empty() {
+        say!("no data sets: phantoms only");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let index = config.index(&data_root()?)?;
+    let mut table = table(&["data set", "source", "split", "images"], 3);
+    for ((dataset, source, split), images) in index.counts() {
+        table.add_row([dataset, source, split.to_string(), images.to_string()]);
+    }
+    say!("{table}");
+    if args.pixels {
+        let labels = config.labels();
+        for record in &index.records {
+            load_annotated(record, &labels)?;
+        }
+        say!("all {} images and their masks can be read", index.records.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use shared::manifest::Quantization;
+
+use super::{CliError, DeviceChoice, say};
+use crate::config::Config;
+use crate::dataset::{DatasetError, data_root};
+use crate::export::{QuantizeChoice, Request, export};
+use crate::train::{ModelFile, RunDir};
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration of the experiment.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Folder of the run whose best model is exported.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Folder of the bundle; an older bundle there is replaced.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Arithmetic of the graph.
+    #[arg(long, value_enum, default_value_t)]
+    quantize: QuantizeChoice,
+    /// Where to compute: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let config = Config::load(&args.config)?;
+    let model = ModelFile::load(&RunDir::new(&args.run).best())?;
+    let index = match data_root() {
+        _ if config.data.is_empty() => None,
+        Ok(root) => Some(config.index(&root)?),
+        Err(DatasetError::NoRoot { .. }) => {
+            tracing::warn!("no data folder found: calibrating on phantoms, no figures");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let request = Request {
+        config: &config,
+        model: &model,
+        index: index.as_ref(),
+        quantize: args.quantize,
+        device: args.device.device()?,
+        out: &args.out,
+    };
+    let exported = export(&request)?;
+    say!("{}", exported.ladder_table(&config.labels()));
+    for (quantization, report) in &exported.reports {
+        say!(
+            "{} on {}: {} images\n{}",
+            quantization_name(*quantization),
+            report.split,
+            report.images,
+            report.table()
+        );
+    }
+    say!("{} ({:.2} MB of graph)", exported.path.display(), exported.graph_bytes as f64 / 1e6);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn quantization_name(quantization: Quantization) -> &'static str {
+    match quantization {
+        Quantization::F32 => "f32",
+        Quantization::QdqInt8 => "int8",
+    }
+}

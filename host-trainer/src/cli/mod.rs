@@ -1,0 +1,87 @@
+//! The command line: parses arguments, calls the library, prints.
+//!
+//! Exit status: 0 done; 1 failed, the reason on stderr; 2 wrong usage; 3 stopped by a signal with a
+//! checkpoint written, so that the same command with `--resume` goes on.
+
+mod check;
+mod device;
+mod error;
+mod evaluate;
+mod export;
+mod graph;
+mod list;
+mod output;
+mod phantom;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use device::DeviceChoice;
+pub use error::CliError;
+use output::say;
+
+/// Exit status of a training that a signal stopped.
+pub const STOPPED: u8 = 3;
+
+/// Trains CheXseg models and exports them for the edge agent.
+#[derive(Debug, Parser)]
+#[command(name = "host-trainer", version, about, after_help = EXIT_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_HELP: &str = "Exit status: 0 done; 1 failed (reason on stderr); 2 wrong usage; 3 stopped by a signal \
+                         with a checkpoint written (go on with --resume).\n\nData sets are looked for in the folder \
+                         CHEXSEG_DATA, else in shared/data beside the working folder or one of its parents.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration: keys, ranges, data folders, files, splits.
+    Check(check::Args),
+    /// Print the network's layers, output shapes, parameters and multiply-accumulates.
+    Graph(graph::Args),
+    /// Print the image files of a split, one a line.
+    List(list::Args),
+    /// Write synthetic radiographs with masks as a folder data set.
+    Phantom(phantom::Args),
+    /// Train on phantoms.
+    Pretrain(train::Args),
+    /// Train on expert masks.
+    Train(train::Args),
+    /// Measure masks against expert masks.
+    Evaluate(evaluate::Args),
+    /// Write a bundle for the edge agent.
+    Export(export::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(&self) -> Result<ExitCode, CliError> {
+        use crate::config::Stage;
+        match &self.command {
+            Command::Check(args) => check::run(args),
+            Command::Graph(args) => graph::run(args),
+            Command::List(args) => list::run(args),
+            Command::Phantom(args) => phantom::run(args),
+            Command::Pretrain(args) => train::run(args, Stage::Pretrain),
+            Command::Train(args) => train::run(args, Stage::Train),
+            Command::Evaluate(args) => evaluate::run(args),
+            Command::Export(args) => export::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,293 @@
+//! The experiment as one TOML file: classes, network, data, training stages, export.
+//!
+//! Unknown keys are errors, and [`Config::validate`] checks what types cannot say, so that a typing mistake
+//! costs a second and not a night.
+
+mod error;
+mod export;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shared::manifest::{ClassSpec, Code};
+use shared::mask::Rgb;
+use shared::preprocess::PreprocessSpec;
+
+pub use error::ConfigError;
+pub use export::ExportSpec;
+pub use stage::{Stage, StageSpec};
+
+use crate::dataset::augment::AugmentSpec;
+use crate::dataset::{DatasetError, FolderSpec, Index, PhantomSpec};
+use crate::net::{DeepLabConfig, Graph, deeplab_v3_plus};
+
+/// An experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of the model: the bundle's name.
+    pub name: String,
+    /// Seed of weights, order, augmentation and dropout.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// What the network segments, in the order of its output planes.
+    pub classes: Vec<ClassConfig>,
+    /// Unions of classes that are reported beside them.
+    #[serde(default)]
+    pub derived: Vec<DerivedClass>,
+    /// The network. `classes` in here follows from the list above.
+    #[serde(default)]
+    pub network: DeepLabConfig,
+    /// From pixels to the network's input.
+    #[serde(default)]
+    pub preprocess: PreprocessSpec,
+    /// Data sets by name.
+    #[serde(default)]
+    pub data: BTreeMap<String, FolderSpec>,
+    /// Synthetic radiographs.
+    #[serde(default)]
+    pub phantom: PhantomSpec,
+    /// Variation of training images.
+    #[serde(default)]
+    pub augment: AugmentSpec,
+    /// The stage before real radiographs.
+    #[serde(default)]
+    pub pretrain: StageSpec,
+    /// The stage on expert masks.
+    #[serde(default)]
+    pub train: StageSpec,
+    /// What the bundle says and how it is quantized.
+    #[serde(default)]
+    pub export: ExportSpec,
+}
+
+/// One output plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassConfig {
+    /// Machine name, snake case; a phantom structure of the same label gives synthetic masks.
+    pub label: String,
+    /// Name for people.
+    pub name: String,
+    /// Code of a terminology, SNOMED CT where one exists.
+    pub code: Code,
+    /// Colour of overlays.
+    pub color: Rgb,
+    /// Components smaller than this share of the image are dropped, 0..=1.
+    #[serde(default)]
+    pub min_area_fraction: f32,
+}
+
+/// A union of classes, for reports only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DerivedClass {
+    /// Its label.
+    pub label: String,
+    /// The classes it joins.
+    pub of: Vec<String>,
+}
+
+impl ClassConfig {
+    /// The class as a bundle's manifest names it, foreground from a probability of `threshold`.
+    pub fn spec(&self, threshold: f32) -> ClassSpec {
+        ClassSpec {
+            label: self.label.clone(),
+            name: self.name.clone(),
+            code: self.code.clone(),
+            threshold,
+            min_area_fraction: self.min_area_fraction,
+            color: self.color,
+        }
+    }
+}
+
+fn default_seed() -> u64 {
+    17
+}
+
+impl Config {
+    /// Reads and validates a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bad = |field: &str, reason: String| Err(ConfigError::Field { field: field.to_owned(), reason });
+        if !is_slug(&self.name) {
+            return bad(
+                "name",
+                format!("\"{}\" must be of a-z, 0-9 and -, for it names a folder", self.name),
+            );
+        }
+        if self.classes.is_empty() {
+            return bad("classes", "name at least one".into());
+        }
+        let labels = self.labels();
+        for (i, class) in self.classes.iter().enumerate() {
+            if !is_label(&class.label) {
+                return bad("classes.label", format!("\"{}\" must be of a-z, 0-9 and _", class.label));
+            }
+            if labels[..i].contains(&class.label) {
+                return bad("classes.label", format!("\"{}\" stands twice", class.label));
+            }
+            if !(0.0..=1.0).contains(&class.min_area_fraction) {
+                return bad("classes.min_area_fraction", format!("{} is no share", class.min_area_fraction));
+            }
+        }
+        for derived in &self.derived {
+            if labels.contains(&derived.label) || !is_label(&derived.label) {
+                return bad(
+                    "derived.label",
+                    format!("\"{}\" is taken or not of a-z, 0-9 and _", derived.label),
+                );
+            }
+            if let Some(unknown) = derived.of.iter().find(|label| !labels.contains(label)) {
+                return bad("derived.of", format!("\"{unknown}\" is none of the classes"));
+            }
+        }
+        for (name, folder) in &self.data {
+            if let Some(unknown) = folder.classes.keys().find(|label| !labels.contains(label)) {
+                return bad(&format!("data.{name}.classes"), format!("\"{unknown}\" is none of the classes"));
+            }
+        }
+        self.preprocess.validate().or_else(|error| bad("preprocess", error.to_string()))?;
+        if self.network.input_channels != 1 {
+            return bad("network.input_channels", "radiographs have one channel".into());
+        }
+        let size = self.preprocess.input_size;
+        if let Err(error) = self.graph().shapes(size, size) {
+            return bad("network", error.to_string());
+        }
+        if let Some(unknown) = self.export.licenses.keys().find(|name| !self.data.contains_key(*name)) {
+            return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
+        }
+        self.pretrain.validate(Stage::Pretrain)?;
+        self.train.validate(Stage::Train)
+    }
+
+    /// Labels of the output planes.
+    pub fn labels(&self) -> Vec<String> {
+        self.classes.iter().map(|class| class.label.clone()).collect()
+    }
+
+    /// The network's graph.
+    pub fn graph(&self) -> Graph {
+        deeplab_v3_plus(&DeepLabConfig { classes: self.classes.len(), ..self.network.clone() })
+    }
+
+    /// The settings of a stage.
+    pub fn stage(&self, stage: Stage) -> &StageSpec {
+        match stage {
+            Stage::Pretrain => &self.pretrain,
+            Stage::Train => &self.train,
+        }
+    }
+
+    /// All data sets' records.
+    pub fn index(&self, root: &Path) -> Result<Index, DatasetError> {
+        let mut index = Index::default();
+        for (name, folder) in &self.data {
+            index.records.extend(folder.import(name, root)?.records);
+        }
+        Ok(index)
+    }
+
+    /// A digest of everything that shapes the weights of a stage (not its length of logging or the export):
+    /// a checkpoint goes on only under the digest that it was written under.
+    pub fn digest(&self, stage: Stage) -> String {
+        let shaping = serde_json::json!({
+            "seed": self.seed,
+            "labels": self.labels(),
+            "network": self.network,
+            "preprocess": self.preprocess,
+            "data": self.data,
+            "phantom": self.phantom,
+            "augment": self.augment,
+            "stage": self.stage(stage).shaping(),
+        });
+        let digest = Sha256::digest(shaping.to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn is_slug(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r##"
+        name = "tiny"
+        [[classes]]
+        label = "heart"
+        name = "Heart"
+        code = { scheme = "SCT", value = "80891009", meaning = "Heart" }
+        color = "#ff0000"
+    "##;
+
+    fn parse(extra: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(&format!("{MINIMAL}{extra}")).map_err(|e| e.to_string())?;
+        config.validate().map_err(|e| e.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn defaults_fill_in() {
+        let config = parse("").unwrap();
+        assert_eq!((config.seed, config.preprocess.input_size), (17, 320));
+        assert_eq!(config.labels(), ["heart"]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (extra, part) in [
+            ("[train]\nstepz = 3\n", "stepz"),
+            ("[train]\nphantom_share = 2.0\n", "phantom_share"),
+            ("[[derived]]\nlabel = \"lungs\"\nof = [\"left_lung\"]\n", "left_lung"),
+            ("[preprocess]\ninput_size = 320\n", "filter"),
+            ("[network]\ninput_channels = 3\n", "one channel"),
+        ] {
+            let error = parse(extra).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn digest_follows_what_shapes_the_weights_only() {
+        let digest = |extra: &str| parse(extra).unwrap().digest(Stage::Train);
+        let reference = digest("");
+        assert_eq!(reference, digest("[train]\nlog_every = 3\n"));
+        assert_ne!(reference, digest("[train]\nlearning_rate = 0.5\n"));
+        assert_eq!(reference, digest("[pretrain]\nlearning_rate = 0.5\n"));
+        assert_ne!(reference, digest("[augment]\nnoise = 0.5\n"));
+    }
+
+    #[test]
+    fn shipped_experiments_are_valid_and_their_data_imports() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = Config::load(&path).unwrap();
+            match crate::dataset::data_root() {
+                Ok(root) => assert!(!config.index(&root).unwrap().records.is_empty()),
+                Err(error) => println!("skipped the data of {}: {error}", path.display()),
+            }
+        }
+    }
+}

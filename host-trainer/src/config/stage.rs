@@ -1,0 +1,121 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// A part of the training with its own images, length and learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Phantoms only.
+    Pretrain,
+    /// Expert masks, with a share of phantoms.
+    Train,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pretrain => "pretrain",
+            Self::Train => "train",
+        })
+    }
+}
+
+/// Length, optimizer and loss of a stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StageSpec {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Images a step.
+    pub batch: usize,
+    /// Share of draws that are phantoms, 0..=1. The stage `pretrain` draws phantoms only.
+    pub phantom_share: f64,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Learning rate at the end, as a share of the highest.
+    pub final_share: f64,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    /// Decoupled weight decay (AdamW), of convolution weights only.
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient.
+    pub clip_norm: f64,
+    /// Decay of the moving average of weights that is validated and exported.
+    pub ema_decay: f64,
+    /// Weight of the binary cross-entropy.
+    pub bce_weight: f64,
+    /// Weight of the Dice loss.
+    pub dice_weight: f64,
+    /// Steps between validations.
+    pub validate_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Steps between lines of progress.
+    pub log_every: u64,
+}
+
+impl Default for StageSpec {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch: 8,
+            phantom_share: 0.0,
+            learning_rate: 1e-3,
+            final_share: 0.01,
+            warmup: 50,
+            weight_decay: 0.01,
+            clip_norm: 5.0,
+            ema_decay: 0.99,
+            bce_weight: 1.0,
+            dice_weight: 1.0,
+            validate_every: 100,
+            checkpoint_every: 50,
+            log_every: 10,
+        }
+    }
+}
+
+impl StageSpec {
+    pub(super) fn validate(&self, stage: Stage) -> Result<(), ConfigError> {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        let not_negative = |v: f64| v.is_finite() && v >= 0.0;
+        let rules: [(&str, bool, &str); 12] = [
+            ("steps", self.steps > 0, "must be above 0"),
+            (
+                "batch",
+                (2..=1024).contains(&self.batch),
+                "must be 2..=1024; batch normalization needs two images",
+            ),
+            ("phantom_share", share(self.phantom_share), "must lie in 0..=1"),
+            ("learning_rate", positive(self.learning_rate), "must be above 0"),
+            ("final_share", share(self.final_share), "must lie in 0..=1"),
+            ("weight_decay", not_negative(self.weight_decay), "must not be negative"),
+            ("clip_norm", positive(self.clip_norm), "must be above 0"),
+            ("ema_decay", (0.0..1.0).contains(&self.ema_decay), "must lie in 0..1"),
+            ("bce_weight", not_negative(self.bce_weight), "must not be negative"),
+            ("dice_weight", not_negative(self.dice_weight), "must not be negative"),
+            ("bce_weight + dice_weight", self.bce_weight + self.dice_weight > 0.0, "must be above 0"),
+            (
+                "validate_every, checkpoint_every, log_every",
+                self.validate_every.min(self.checkpoint_every).min(self.log_every) > 0,
+                "must be above 0",
+            ),
+        ];
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((field, _, reason)) => {
+                Err(ConfigError::Field { field: format!("{stage}.{field}"), reason: reason.to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Without the fields that do not touch the weights.
+    pub(super) fn shaping(&self) -> Self {
+        let Self { validate_every, checkpoint_every, log_every, .. } = Self::default();
+        Self { validate_every, checkpoint_every, log_every, ..self.clone() }
+    }
+}

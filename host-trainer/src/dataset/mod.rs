@@ -1,0 +1,38 @@
+//! Radiographs with masks: where they come from and how they become batches.
+//!
+//! ```text
+//! folder (labels.csv + images + masks) ─► Index of Records ─► Annotated (source pixels) ─┐
+//! phantom parameters ──────────────────► shared::phantom ─────────────────────────────── ┴► Sample (model size)
+//! Sample + draw number ─► augment ─► Example ─► Batch ─► Loader (bounded, ahead of the trainer)
+//! ```
+//!
+//! A batch is a pure function of (seed, number): no generator runs on from batch to batch, so a resumed
+//! training sees exactly the batches that an uninterrupted one would have seen.
+//!
+//! A class that a source does not annotate is unknown there, never absent: it has no target and takes no
+//! part in losses and metrics of that image.
+
+pub mod augment;
+mod batch;
+mod error;
+mod folder;
+mod loader;
+mod phantoms;
+mod plan;
+mod record;
+mod root;
+mod sample;
+mod streams;
+mod template;
+
+pub use batch::Batch;
+pub use error::DatasetError;
+pub use folder::{FolderSpec, MissingMask};
+pub use loader::Loader;
+pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
+pub use plan::{BatchPlan, DrawKind, PlanSpec};
+pub use record::{Index, Record, Split};
+pub use root::data_root;
+pub use sample::{Annotated, Sample, load_annotated, load_samples};
+pub use streams::{Stream, stream_rng};
+pub use template::Template;

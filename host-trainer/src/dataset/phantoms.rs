@@ -1,0 +1,164 @@
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use shared::phantom::{Phantom, PhantomParams, Structure, render};
+use shared::preprocess::PreprocessSpec;
+
+use super::sample::in_parallel;
+use super::{Annotated, DatasetError, Sample, Stream, stream_rng};
+
+/// Which synthetic radiographs to draw from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PhantomSpec {
+    /// How many different phantoms are rendered before training begins; every draw augments one of them.
+    pub pool: usize,
+    /// Longer side in pixels at which a phantom is rendered. Above `input_size`, so that the resize that
+    /// real radiographs go through acts on phantoms as well.
+    pub size: usize,
+    /// Smallest ratio of the shorter to the longer side, 0..=1.
+    pub min_aspect: f32,
+    /// Seed of the pool, apart from the training's.
+    pub seed: u64,
+}
+
+impl Default for PhantomSpec {
+    fn default() -> Self {
+        Self { pool: 400, size: 448, min_aspect: 0.8, seed: 1 }
+    }
+}
+
+/// Parameters of phantom `number` of a pool: anatomy, findings and acquisition from its own seed, and a
+/// random portrait or landscape shape.
+pub fn pool_params(spec: &PhantomSpec, number: u64) -> PhantomParams {
+    let mut rng = stream_rng(spec.seed, Stream::Phantom, number);
+    let aspect = rng.random_range(spec.min_aspect.clamp(0.1, 1.0)..=1.0);
+    let (long, short) = (spec.size, (spec.size as f32 * aspect).round() as usize);
+    let (rows, cols) = if rng.random() { (long, short) } else { (short, long) };
+    PhantomParams::random(rng.random(), rows, cols)
+}
+
+/// Renders the pool on all cores and resizes it to the model's grid. Classes that the phantom does not know
+/// have no target.
+pub fn phantom_pool(
+    spec: &PhantomSpec,
+    labels: &[String],
+    preprocess: &PreprocessSpec,
+) -> Result<Vec<Sample>, DatasetError> {
+    let structures: Vec<_> = labels.iter().map(|label| structure(label)).collect();
+    in_parallel(spec.pool, |i| {
+        let phantom = rendered(&pool_params(spec, i as u64))?;
+        let masks = structures.iter().map(|s| s.map(|s| phantom.mask(s).clone())).collect();
+        let name = format!("phantom/{i}");
+        let annotated = Annotated {
+            id: name.clone(),
+            source: "phantom".into(),
+            patient: name,
+            frame: phantom.frame,
+            masks,
+        };
+        Ok(annotated.to_sample(preprocess))
+    })
+}
+
+/// Writes `count` phantoms as a folder data set (16-bit PNG, masks for every structure, `labels.csv` with
+/// the split `strong_train`), readable by [`super::FolderSpec`] with `image = "png/{filename}"` and
+/// `mask = "mask/{class}/{filename}"`.
+pub fn write_phantom_folder(spec: &PhantomSpec, count: usize, out: &Path) -> Result<(), DatasetError> {
+    let create = |path: &Path| fs::create_dir_all(path).map_err(|error| unwritten(path, error));
+    create(&out.join("png"))?;
+    for s in Structure::ALL {
+        create(&out.join("mask").join(s.label()))?;
+    }
+    let lines = in_parallel(count, |i| {
+        let params = pool_params(spec, i as u64);
+        let phantom = rendered(&params)?;
+        let name = format!("{i:05}.png");
+        let path = out.join("png").join(&name);
+        phantom.frame.to_image16().save(&path).map_err(|error| unwritten(&path, error))?;
+        let mut line = format!("{name},phantom-{i:05},strong_train,{}", params.seed);
+        for (s, present) in Structure::ALL.map(|s| (s, !phantom.mask(s).is_empty())) {
+            let path = out.join("mask").join(s.label()).join(&name);
+            phantom.mask(s).to_gray().save(&path).map_err(|error| unwritten(&path, error))?;
+            line.push_str(if present { ",1" } else { ",0" });
+        }
+        Ok(line)
+    })?;
+    let path = out.join("labels.csv");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
+        write!(file, "filename,patient,split,seed")?;
+        for s in Structure::ALL {
+            write!(file, ",has_{}", s.label())?;
+        }
+        writeln!(file)?;
+        for line in &lines {
+            writeln!(file, "{line}")?;
+        }
+        file.flush()
+    };
+    write().map_err(|error| unwritten(&path, error))
+}
+
+fn structure(label: &str) -> Option<Structure> {
+    Structure::ALL.into_iter().find(|s| s.label() == label)
+}
+
+fn rendered(params: &PhantomParams) -> Result<Phantom, DatasetError> {
+    render(params).map_err(|source| DatasetError::Phantom { seed: params.seed, source })
+}
+
+fn unwritten(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DatasetError {
+    DatasetError::Write { path: path.to_owned(), source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::preprocess::PreprocessSpec;
+
+    use super::*;
+    use crate::dataset::{FolderSpec, load_annotated};
+
+    fn preprocess() -> PreprocessSpec {
+        PreprocessSpec { input_size: 64, ..PreprocessSpec::default() }
+    }
+
+    #[test]
+    fn pool_repeats_and_knows_only_its_structures() {
+        let spec = PhantomSpec { pool: 2, size: 128, ..PhantomSpec::default() };
+        let labels = ["left_lung".to_owned(), "no_such_structure".to_owned()];
+        let (a, b) =
+            (phantom_pool(&spec, &labels, &preprocess()), phantom_pool(&spec, &labels, &preprocess()));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!(a[1].image, b[1].image);
+        assert_ne!(a[0].image, a[1].image);
+        assert!(a[0].mask(0).is_some_and(|mask| mask.area() > 50));
+        assert!(a[0].targets[1].is_none());
+    }
+
+    #[test]
+    fn written_folder_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = PhantomSpec { size: 128, ..PhantomSpec::default() };
+        write_phantom_folder(&spec, 1, dir.path()).unwrap();
+        let folder: FolderSpec = toml::from_str(
+            r#"
+            path = "."
+            image = "png/{filename}"
+            mask = "mask/{class}/{filename}"
+            patient = "{patient}"
+            [classes]
+            heart = ["heart"]
+            "#,
+        )
+        .unwrap();
+        let index = folder.import("phantoms", dir.path()).unwrap();
+        let annotated = load_annotated(&index.records[0], &["heart".to_owned()]).unwrap();
+        let phantom = render(&pool_params(&spec, 0)).unwrap();
+        assert_eq!(annotated.frame, phantom.frame);
+        assert_eq!(annotated.masks[0].as_ref(), Some(phantom.mask(Structure::Heart)));
+    }
+}

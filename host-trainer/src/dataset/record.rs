@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What an image may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Image-level label only.
+    Weak,
+    /// Expert masks to learn from.
+    StrongTrain,
+    /// Expert masks for thresholds, model selection and calibration.
+    StrongVal,
+    /// Expert masks for final figures only.
+    StrongTest,
+}
+
+impl Split {
+    /// All splits.
+    pub const ALL: [Self; 4] = [Self::Weak, Self::StrongTrain, Self::StrongVal, Self::StrongTest];
+
+    /// Its name in `labels.csv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weak => "weak",
+            Self::StrongTrain => "strong_train",
+            Self::StrongVal => "strong_val",
+            Self::StrongTest => "strong_test",
+        }
+    }
+
+    /// Whether its images have expert masks.
+    pub fn is_strong(self) -> bool {
+        self != Self::Weak
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|split| split.name() == text).ok_or_else(|| {
+            format!("unknown split \"{text}\" (one of weak, strong_train, strong_val, strong_test)")
+        })
+    }
+}
+
+/// One image of a data set: where its pixels and masks lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Unique in the index: data set, source and file name.
+    pub id: String,
+    /// Name of the data set in the configuration.
+    pub dataset: String,
+    /// Where the image comes from (hospital, collection); figures are reported for each.
+    pub source: String,
+    /// Pseudonym of the patient, unique over data sets; bootstraps resample patients.
+    pub patient: String,
+    /// What it may be used for.
+    pub split: Split,
+    /// The radiograph.
+    pub image: PathBuf,
+    /// Mask files of each annotated class (label → files whose union is the mask). A class that is not in
+    /// here is unknown; a class with no file is known to be absent.
+    pub masks: BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// The records of the data sets of a configuration, in the order of their tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    /// All records.
+    pub records: Vec<Record>,
+}
+
+impl Index {
+    /// The records of one split.
+    pub fn of(&self, split: Split) -> Vec<Record> {
+        self.records.iter().filter(|record| record.split == split).cloned().collect()
+    }
+
+    /// Images by (data set, source, split).
+    pub fn counts(&self) -> BTreeMap<(String, String, Split), usize> {
+        let mut counts = BTreeMap::new();
+        for r in &self.records {
+            *counts.entry((r.dataset.clone(), r.source.clone(), r.split)).or_insert(0) += 1;
+        }
+        counts
+    }
+}

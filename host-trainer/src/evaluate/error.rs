@@ -1,0 +1,86 @@
+use std::path::PathBuf;
+
+use crate::dataset::{DatasetError, Split};
+
+/// Why quality cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The images.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A predicted mask that is not there.
+    #[error(
+        "{path} does not exist; write masks of all images of the split first (edge-agent infer --out DIR FILE…)"
+    )]
+    NoPrediction {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A predicted mask that cannot be decoded.
+    #[error("failed to read {path}: {source}; write the masks anew")]
+    Prediction {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: shared::pixel::FrameError,
+    },
+    /// A mask that cannot be written.
+    #[error("failed to write {path}: {source}; check free space and permissions")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: image::ImageError,
+    },
+    /// Predicted and expert mask differ in size.
+    #[error(
+        "{what}: predicted mask of {found:?} (rows, columns), image of {expected:?}; masks are written at source resolution"
+    )]
+    Size {
+        /// Image or file.
+        what: String,
+        /// Rows and columns of the prediction.
+        found: (usize, usize),
+        /// Rows and columns of the image.
+        expected: (usize, usize),
+    },
+    /// Two images that would share their predictions.
+    #[error(
+        "images {first} and {second} have the same file name, so their masks cannot be told apart; evaluate one source at a time with --source"
+    )]
+    SameStem {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// No image to judge.
+    #[error("no image in the split {0}; see the split column of labels.csv")]
+    Empty(Split),
+    /// The network's output does not fit.
+    #[error(transparent)]
+    Logits(#[from] shared::postprocess::LogitsError),
+    /// A model of other classes than the configuration's.
+    #[error(
+        "{path} segments {found}, the configuration {expected}; take the configuration that it was trained with"
+    )]
+    OtherClasses {
+        /// Model file.
+        path: PathBuf,
+        /// Its classes.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// A model file.
+    #[error(transparent)]
+    Model(#[from] crate::train::CheckpointError),
+    /// The network.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Net(#[from] crate::net::TorchNetError),
+    /// libtorch.
+    #[cfg(feature = "torch")]
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}

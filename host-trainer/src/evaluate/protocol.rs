@@ -1,0 +1,134 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, ImageCounts};
+
+/// How pixels of many images become one figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Pixels summed over all images at model size, then one ratio (CheXseg, Gadgil et al. 2021).
+    Dataset,
+    /// A ratio for every image at source resolution, averaged over images where expert and prediction are
+    /// both non-empty: CheXlocalize's `eval.py` with `true_pos_only` (Saporta et al. 2022). Misses and false
+    /// alarms go unseen.
+    Chexlocalize,
+    /// The same, averaged over images where either is non-empty: a miss or a false alarm counts 0.
+    ChexlocalizeFull,
+}
+
+/// What is measured of two masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Intersection over union.
+    Iou,
+    /// 2 · intersection over the sum of areas.
+    Dice,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Self; 3] = [Self::Dataset, Self::Chexlocalize, Self::ChexlocalizeFull];
+
+    /// Its name in manifests and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Chexlocalize => "chexlocalize",
+            Self::ChexlocalizeFull => "chexlocalize-full",
+        }
+    }
+}
+
+impl Measure {
+    /// Both measures.
+    pub const ALL: [Self; 2] = [Self::Iou, Self::Dice];
+
+    /// Its name in manifests and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iou => "iou",
+            Self::Dice => "dice",
+        }
+    }
+
+    /// Of two masks; none if both are empty.
+    pub fn of(self, counts: Counts) -> Option<f64> {
+        let Counts { truth, predicted, intersection } = counts;
+        let (part, whole) = match self {
+            Self::Iou => (intersection, counts.union()),
+            Self::Dice => (2 * intersection, truth + predicted),
+        };
+        if whole == 0 { None } else { Some(part as f64 / whole as f64) }
+    }
+}
+
+/// The figure of one class over images; none if no image can be judged.
+pub fn statistic<'a>(
+    images: impl Iterator<Item = &'a ImageCounts>,
+    class: usize,
+    protocol: Protocol,
+    measure: Measure,
+) -> Option<f64> {
+    let counted = images.filter_map(|image| image.classes[class]);
+    if protocol == Protocol::Dataset {
+        let mut sum = Counts::default();
+        counted.for_each(|counts| sum += counts.model);
+        return measure.of(sum);
+    }
+    let (mut sum, mut n) = (0.0, 0_u32);
+    for counts in counted {
+        let counts = counts.source;
+        if protocol == Protocol::Chexlocalize && (counts.truth == 0 || counts.predicted == 0) {
+            continue;
+        }
+        if let Some(value) = measure.of(counts) {
+            sum += value;
+            n += 1;
+        }
+    }
+    if n == 0 { None } else { Some(sum / f64::from(n)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::ClassCounts;
+
+    fn image(truth: u64, predicted: u64, intersection: u64) -> ImageCounts {
+        let counts = Counts { truth, predicted, intersection };
+        ImageCounts {
+            id: String::new(),
+            source: String::new(),
+            patient: String::new(),
+            classes: vec![Some(ClassCounts { source: counts, model: counts }), None],
+        }
+    }
+
+    fn iou(images: &[ImageCounts], protocol: Protocol) -> Option<f64> {
+        statistic(images.iter(), 0, protocol, Measure::Iou)
+    }
+
+    #[test]
+    fn protocols_differ_as_their_definitions_do() {
+        // A hit of IoU 1/2, a miss, a false alarm, a true negative.
+        let images = [image(10, 5, 5), image(10, 0, 0), image(0, 20, 0), image(0, 0, 0)];
+        assert_eq!(iou(&images, Protocol::Dataset), Some(5.0 / 40.0));
+        assert_eq!(iou(&images, Protocol::Chexlocalize), Some(0.5));
+        assert_eq!(iou(&images, Protocol::ChexlocalizeFull), Some(0.5 / 3.0));
+    }
+
+    #[test]
+    fn dice_is_two_thirds_where_iou_is_half() {
+        let images = [image(10, 5, 5)];
+        assert_eq!(statistic(images.iter(), 0, Protocol::Dataset, Measure::Dice), Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn nothing_to_judge_is_none() {
+        for protocol in Protocol::ALL {
+            assert_eq!(iou(&[image(0, 0, 0)], protocol), None);
+            assert_eq!(statistic([image(1, 1, 1)].iter(), 1, protocol, Measure::Iou), None);
+        }
+    }
+}

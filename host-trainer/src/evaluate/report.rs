@@ -1,0 +1,241 @@
+use std::collections::BTreeSet;
+
+use comfy_table::Table;
+use serde::Serialize;
+use shared::mask::Mask;
+
+use super::{
+    EvaluateError, ImageCounts, Interval, Judge, Measure, Protocol, RESAMPLES, bootstrap, statistic,
+};
+use crate::dataset::{Annotated, Record, Split, load_annotated};
+
+/// Name of the rows over all sources.
+pub const ALL_SOURCES: &str = "all";
+/// Name of the rows of the mean over the network's classes.
+pub const MEAN_CLASS: &str = "mean";
+
+/// All figures of one set of predictions over one split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The split.
+    pub split: Split,
+    /// Images judged.
+    pub images: usize,
+    /// Patients they come from.
+    pub patients: usize,
+    /// Resamples behind each interval.
+    pub resamples: usize,
+    /// The figures.
+    pub rows: Vec<ReportRow>,
+}
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportRow {
+    /// Source, or `all`.
+    pub source: String,
+    /// Class, derived class, or `mean`.
+    pub class: String,
+    /// How pixels became a figure.
+    pub protocol: Protocol,
+    /// What was measured.
+    pub measure: Measure,
+    /// The figure with its interval.
+    #[serde(flatten)]
+    pub interval: Interval,
+    /// Images with an expert's mask of the class.
+    pub n: usize,
+}
+
+impl Report {
+    /// Judges the masks that `predict` gives for each image, at source resolution and in the order of `labels`.
+    pub fn measure(
+        judge: &Judge,
+        labels: &[String],
+        split: Split,
+        records: &[Record],
+        seed: u64,
+        mut predict: impl FnMut(&Record, &Annotated) -> Result<Vec<Mask>, EvaluateError>,
+    ) -> Result<Self, EvaluateError> {
+        if records.is_empty() {
+            return Err(EvaluateError::Empty(split));
+        }
+        // One image at a time: full-size radiographs of a large split would not fit into memory together.
+        let counts = records.iter().map(|record| {
+            let image = load_annotated(record, labels)?;
+            judge.judge(&image, &predict(record, &image)?)
+        });
+        Ok(Self::new(judge, split, &counts.collect::<Result<Vec<_>, _>>()?, seed))
+    }
+
+    /// Computes every figure: per class, derived class and mean, over all images and per source.
+    pub fn new(judge: &Judge, split: Split, images: &[ImageCounts], seed: u64) -> Self {
+        let sources: BTreeSet<&str> = images.iter().map(|image| image.source.as_str()).collect();
+        let mut rows = Vec::new();
+        // With one source, "all" says it all.
+        let each = if sources.len() > 1 { sources } else { BTreeSet::new() };
+        for source in std::iter::once(None).chain(each.into_iter().map(Some)) {
+            let of: Vec<&ImageCounts> =
+                images.iter().filter(|image| source.is_none_or(|s| image.source == s)).collect();
+            for protocol in Protocol::ALL {
+                for measure in Measure::ALL {
+                    let name = source.unwrap_or(ALL_SOURCES);
+                    rows.extend(figures(judge, name, &of, protocol, measure, seed));
+                }
+            }
+        }
+        let patients: BTreeSet<&str> = images.iter().map(|image| image.patient.as_str()).collect();
+        Self { split, images: images.len(), patients: patients.len(), resamples: RESAMPLES, rows }
+    }
+
+    /// The figure of a row, if there is one.
+    pub fn find(
+        &self,
+        source: &str,
+        class: &str,
+        protocol: Protocol,
+        measure: Measure,
+    ) -> Option<&ReportRow> {
+        self.rows.iter().find(|row| {
+            row.source == source && row.class == class && row.protocol == protocol && row.measure == measure
+        })
+    }
+
+    /// For people: a line a source and class, a column a figure, intervals in brackets.
+    pub fn table(&self) -> Table {
+        const COLUMNS: [(Protocol, Measure, &str); 4] = [
+            (Protocol::Dataset, Measure::Iou, "IoU dataset"),
+            (Protocol::Chexlocalize, Measure::Iou, "IoU per image (both present)"),
+            (Protocol::ChexlocalizeFull, Measure::Iou, "IoU per image (misses count)"),
+            (Protocol::Dataset, Measure::Dice, "Dice dataset"),
+        ];
+        let mut header = vec!["source", "class", "n"];
+        header.extend(COLUMNS.iter().map(|(.., name)| *name));
+        let mut table = crate::report::table(&header, 2);
+        let (first, measure, _) = COLUMNS[0];
+        for row in self.rows.iter().filter(|row| row.protocol == first && row.measure == measure) {
+            let cell = |(protocol, measure, _): &(Protocol, Measure, &str)| match self.find(
+                &row.source,
+                &row.class,
+                *protocol,
+                *measure,
+            ) {
+                Some(found) => {
+                    let Interval { value, low, high } = found.interval;
+                    format!("{value:.4} [{low:.3}, {high:.3}]")
+                }
+                None => "–".to_owned(),
+            };
+            let mut cells = vec![row.source.clone(), row.class.clone(), row.n.to_string()];
+            cells.extend(COLUMNS.iter().map(cell));
+            table.add_row(cells);
+        }
+        table
+    }
+}
+
+fn figures(
+    judge: &Judge,
+    source: &str,
+    images: &[&ImageCounts],
+    protocol: Protocol,
+    measure: Measure,
+    seed: u64,
+) -> Vec<ReportRow> {
+    let one =
+        |drawn: &[&ImageCounts], class: usize| statistic(drawn.iter().copied(), class, protocol, measure);
+    let row = |class: &str, n: usize, interval: Option<Interval>| {
+        let (source, class) = (source.to_owned(), class.to_owned());
+        interval.map(|interval| ReportRow { source, class, protocol, measure, interval, n })
+    };
+    let labels = judge.labels();
+    let annotated = |class: usize| images.iter().filter(|image| image.classes[class].is_some()).count();
+    let mut rows: Vec<Option<ReportRow>> = labels
+        .iter()
+        .enumerate()
+        .map(|(class, label)| {
+            row(label, annotated(class), bootstrap(images, seed, RESAMPLES, |drawn| one(drawn, class)))
+        })
+        .collect();
+    let mean = bootstrap(images, seed, RESAMPLES, |drawn| {
+        let figures: Vec<f64> = (0..judge.own_classes()).filter_map(|class| one(drawn, class)).collect();
+        if figures.is_empty() { None } else { Some(figures.iter().sum::<f64>() / figures.len() as f64) }
+    });
+    rows.push(row(MEAN_CLASS, images.len(), mean));
+    rows.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::evaluate::{ClassCounts, Counts};
+
+    fn judge() -> Judge {
+        let text = r##"
+            name = "tiny"
+            [[classes]]
+            label = "a"
+            name = "A"
+            code = { scheme = "99CHEXSEG", value = "a", meaning = "A" }
+            color = "#ff0000"
+            [[classes]]
+            label = "b"
+            name = "B"
+            code = { scheme = "99CHEXSEG", value = "b", meaning = "B" }
+            color = "#00ff00"
+            [[derived]]
+            label = "both"
+            of = ["a", "b"]
+        "##;
+        Judge::new(&toml::from_str::<Config>(text).unwrap())
+    }
+
+    fn image(source: &str, patient: &str, hits: [Option<u64>; 3]) -> ImageCounts {
+        let counts = |intersection| {
+            let counts = Counts { truth: 10, predicted: 10, intersection };
+            ClassCounts { source: counts, model: counts }
+        };
+        ImageCounts {
+            id: patient.into(),
+            source: source.into(),
+            patient: patient.into(),
+            classes: hits.map(|hit| hit.map(counts)).to_vec(),
+        }
+    }
+
+    #[test]
+    fn rows_cover_sources_classes_and_the_mean() {
+        let images = [
+            image("x", "1", [Some(10), Some(5), Some(8)]),
+            image("x", "2", [Some(10), None, None]),
+            image("y", "3", [Some(10), Some(5), Some(8)]),
+        ];
+        let report = Report::new(&judge(), Split::StrongTest, &images, 1);
+        assert_eq!((report.images, report.patients), (3, 3));
+        let find =
+            |source: &str, class: &str| report.find(source, class, Protocol::Dataset, Measure::Dice).unwrap();
+        assert_eq!((find("all", "a").interval.value, find("all", "a").n), (1.0, 3));
+        assert_eq!((find("all", "b").interval.value, find("all", "b").n), (0.5, 2));
+        assert_eq!(find("x", "b").n, 1);
+        assert_eq!(find("y", "both").interval.value, 0.8);
+        // Over the network's classes, not the derived one.
+        assert_eq!(find("all", MEAN_CLASS).interval.value, 0.75);
+        let text = report.table().to_string();
+        assert!(text.contains("both") && text.contains("mean"), "{text}");
+    }
+
+    #[test]
+    fn one_source_is_not_listed_twice() {
+        let images = [image("x", "1", [Some(10), Some(5), Some(8)])];
+        let report = Report::new(&judge(), Split::StrongTest, &images, 1);
+        assert!(report.rows.iter().all(|row| row.source == ALL_SOURCES));
+    }
+
+    #[test]
+    fn an_empty_split_is_an_error() {
+        let predict = |_: &Record, _: &Annotated| Ok(Vec::new());
+        let error = Report::measure(&judge(), &[], Split::StrongTest, &[], 1, predict).unwrap_err();
+        assert!(matches!(error, EvaluateError::Empty(Split::StrongTest)), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+use crate::dataset::Sample;
+
+/// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6).
+pub const CANDIDATES: usize = 19;
+
+/// Finds for every class the probability from which a pixel had best be foreground: the candidate of highest
+/// dataset-level IoU on validation images at model size. Ties go to the candidate nearest 0.5.
+#[derive(Clone, Debug)]
+pub struct ThresholdSearch {
+    /// By class: by number of candidates that a pixel's probability reaches, pixels outside and inside truth.
+    histograms: Vec<[[u64; CANDIDATES + 1]; 2]>,
+}
+
+impl ThresholdSearch {
+    /// A search over `classes`, nothing seen yet.
+    pub fn new(classes: usize) -> Self {
+        Self { histograms: vec![[[0; CANDIDATES + 1]; 2]; classes] }
+    }
+
+    /// Takes in an image: `logits` is C × S × S.
+    ///
+    /// # Panics
+    /// If the logits do not fill the sample's grid for every class.
+    pub fn add(&mut self, sample: &Sample, logits: &[f32]) {
+        let plane = sample.size() * sample.size();
+        assert_eq!(logits.len(), plane * self.histograms.len(), "logits of {}", sample.id);
+        for (class, histogram) in self.histograms.iter_mut().enumerate() {
+            let Some(truth) = sample.mask(class) else { continue };
+            for (logit, &inside) in logits[class * plane..].iter().zip(truth.data()) {
+                let probability = 1.0 / (1.0 + (-logit).exp());
+                // A small excess, so that a probability of exactly 0.05·k reaches candidate k.
+                let reached = (probability * (CANDIDATES + 1) as f32 + 1e-4) as usize;
+                histogram[usize::from(inside)][reached.min(CANDIDATES)] += 1;
+            }
+        }
+    }
+
+    /// Threshold and IoU of every class; none where no image annotates the class.
+    pub fn best(&self) -> Vec<Option<(f32, f64)>> {
+        self.histograms.iter().map(|[outside, inside]| best(outside, inside)).collect()
+    }
+}
+
+fn best(outside: &[u64], inside: &[u64]) -> Option<(f32, f64)> {
+    let truth: u64 = inside.iter().sum();
+    let candidates = (1..=CANDIDATES).filter_map(|k| {
+        let hits: u64 = inside[k..].iter().sum();
+        let union = truth + outside[k..].iter().sum::<u64>();
+        (union > 0).then(|| (k, hits as f64 / union as f64))
+    });
+    let off_centre = |k: usize| k.abs_diff(CANDIDATES.div_ceil(2));
+    candidates
+        .max_by(|(a, x), (b, y)| x.total_cmp(y).then(off_centre(*b).cmp(&off_centre(*a))))
+        .map(|(k, iou)| (k as f32 / (CANDIDATES + 1) as f32, iou))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::preprocess::Letterbox;
+
+    use super::*;
+
+    fn search(probabilities: [f32; 4], truth: Option<[u8; 4]>) -> Option<(f32, f64)> {
+        let sample = Sample {
+            id: "a".into(),
+            letterbox: Letterbox::new(2, 2, 2),
+            image: vec![0; 4],
+            targets: vec![truth.map(|t| t.map(|v| v * 255).to_vec())],
+        };
+        let mut search = ThresholdSearch::new(1);
+        search.add(&sample, &probabilities.map(|p| (p / (1.0 - p)).ln()));
+        search.best()[0]
+    }
+
+    #[test]
+    fn the_best_candidate_separates_truth_from_the_rest() {
+        let (threshold, iou) = search([0.82, 0.78, 0.3, 0.1], Some([1, 0, 0, 0])).unwrap();
+        assert_eq!((threshold, iou), (0.8, 1.0));
+        let (threshold, iou) = search([0.22, 0.18, 0.02, 0.01], Some([1, 1, 0, 0])).unwrap();
+        assert_eq!((threshold, iou), (0.15, 1.0));
+    }
+
+    #[test]
+    fn ties_go_to_the_middle_and_exact_candidates_are_reached() {
+        assert_eq!(search([0.9, 0.1, 0.1, 0.1], Some([1, 0, 0, 0])), Some((0.5, 1.0)));
+        let (threshold, _) = search([0.95, 0.949, 0.1, 0.1], Some([1, 0, 0, 0])).unwrap();
+        assert_eq!(threshold, 0.95);
+    }
+
+    #[test]
+    fn a_class_that_nobody_annotates_has_none() {
+        assert_eq!(search([0.9; 4], None), None);
+    }
+}

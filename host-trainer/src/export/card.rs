@@ -1,0 +1,137 @@
+use std::fmt::Write as _;
+
+use shared::manifest::{Manifest, Metric, Quantization};
+
+use super::Ladder;
+use crate::config::Config;
+use crate::evaluate::{ALL_SOURCES, Protocol};
+
+/// `MODEL_CARD.md` (Mitchell et al. 2019, Model Cards for Model Reporting), from the manifest and the ladder.
+pub(super) fn render(config: &Config, manifest: &Manifest, ladder: &Ladder) -> String {
+    let mut text = String::new();
+    // Writing into a String does not fail.
+    let _ = sections(&mut text, config, manifest, ladder);
+    text
+}
+
+fn sections(t: &mut String, config: &Config, manifest: &Manifest, ladder: &Ladder) -> std::fmt::Result {
+    writeln!(t, "# {} {}\n\n{}\n", manifest.name, manifest.version, manifest.description)?;
+    writeln!(
+        t,
+        "Written by `host-trainer export` on {}. Numbers that the device needs stand in `manifest.toml`.\n",
+        manifest.created
+    )?;
+
+    writeln!(t, "## Use\n\n{}\n", or_unsaid(&config.export.intended_use))?;
+
+    let size = manifest.preprocess.input_size;
+    let macs = config.graph().macs(size, size).map_or(0.0, |macs| macs as f64 / 1e9);
+    writeln!(t, "## Model\n")?;
+    writeln!(
+        t,
+        "- Network: {}, {macs:.2} GMAC at {size} px, {} parameters",
+        manifest.training.network,
+        config.graph().trainable_count()
+    )?;
+    let arithmetic = match manifest.graph.quantization {
+        Quantization::F32 => "32-bit floats",
+        Quantization::QdqInt8 => {
+            "8-bit: u8 activations, s8 weights per output channel, as QuantizeLinear / DequantizeLinear; the last resize in f32"
+        }
+    };
+    writeln!(t, "- Arithmetic: {arithmetic}")?;
+    writeln!(
+        t,
+        "- Input `{}` [1, 1, {size}, {size}], output `{}` [1, {}, {size}, {size}] (logits)\n",
+        manifest.graph.input,
+        manifest.graph.output,
+        manifest.classes.len()
+    )?;
+    writeln!(t, "| class | code | foreground from |\n|---|---|---|")?;
+    for class in &manifest.classes {
+        writeln!(
+            t,
+            "| {} | {} {} ({}) | {:.2} |",
+            class.label, class.code.scheme, class.code.value, class.code.meaning, class.threshold
+        )?;
+    }
+
+    writeln!(t, "\n## Training\n\n{} Seed {}.\n", manifest.training.method, manifest.training.seed)?;
+    writeln!(t, "| images | used for | number | terms |\n|---|---|---|---|")?;
+    for source in &manifest.training.sources {
+        writeln!(t, "| {} | {} | {} | {} |", source.name, source.usage, source.images, source.license)?;
+    }
+
+    writeln!(t, "\n## Quality\n")?;
+    if manifest.metrics.is_empty() {
+        writeln!(t, "Not measured: no radiographs with expert masks were at hand.\n")?;
+    } else {
+        writeln!(
+            t,
+            "Intersection over union on `strong_test`, with 95% intervals from 1000 bootstraps over patients. The 8-bit \
+                     network is computed with libtorch as the graph rounds; `host-trainer evaluate masks` judges what a \
+                     device put out. `dataset`: pixels summed over images at model size. `chexlocalize`: mean of images \
+                     at their own resolution where mask and prediction are both present; `-full` counts misses and false \
+                     alarms as 0.\n"
+        )?;
+        metric_table(t, &manifest.metrics)?;
+    }
+    writeln!(
+        t,
+        "### Calibration\n\nMean IoU on {} at model size, thresholds fitted for each form:\n",
+        ladder.validation_name
+    )?;
+    writeln!(t, "```text\n{}\n```\n", ladder.table(&config.labels()))?;
+
+    writeln!(t, "## Limits\n")?;
+    writeln!(t, "{}", or_unsaid(&config.export.limits))?;
+    Ok(())
+}
+
+fn or_unsaid(text: &str) -> &str {
+    if text.trim().is_empty() { "The configuration says nothing." } else { text.trim() }
+}
+
+/// Rows: source and class; columns: arithmetic and protocol.
+fn metric_table(t: &mut String, metrics: &[Metric]) -> std::fmt::Result {
+    let mut columns: Vec<(Quantization, Protocol)> = Vec::new();
+    for quantization in [Quantization::F32, Quantization::QdqInt8] {
+        if metrics.iter().any(|metric| metric.quantization == quantization) {
+            columns.extend(Protocol::ALL.map(|protocol| (quantization, protocol)));
+        }
+    }
+    write!(t, "| source | class | n |")?;
+    for (quantization, protocol) in &columns {
+        let arithmetic = match quantization {
+            Quantization::F32 => "f32",
+            Quantization::QdqInt8 => "int8",
+        };
+        write!(t, " {arithmetic} {} |", protocol.name())?;
+    }
+    writeln!(t, "\n|---|---|---|{}", "---|".repeat(columns.len()))?;
+    let mut rows: Vec<(&str, &str, usize)> = Vec::new();
+    for metric in metrics {
+        let row = (metric.source.as_str(), metric.class.as_str(), metric.n);
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    for (source, class, n) in rows {
+        let shown = if source == ALL_SOURCES { "all" } else { source };
+        write!(t, "| {shown} | {class} | {n} |")?;
+        for (quantization, protocol) in &columns {
+            let found = metrics.iter().find(|metric| {
+                metric.source == source
+                    && metric.class == class
+                    && metric.quantization == *quantization
+                    && metric.protocol == protocol.name()
+            });
+            match found {
+                Some(metric) => write!(t, " {:.4} [{:.3}, {:.3}] |", metric.value, metric.low, metric.high)?,
+                None => write!(t, " – |")?,
+            }
+        }
+        writeln!(t)?;
+    }
+    writeln!(t)
+}

@@ -1,0 +1,70 @@
+use std::path::PathBuf;
+
+/// Why a bundle was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The model does not belong to the configuration.
+    #[error(
+        "the model's {what} are {found}, the configuration's {expected}; export with the configuration that it was trained with"
+    )]
+    OtherModel {
+        /// What differs.
+        what: &'static str,
+        /// The model's.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// The folder holds something else than a bundle.
+    #[error("{path} exists and is no bundle; choose another --out")]
+    NotABundle {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("failed to access {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A golden picture cannot be written.
+    #[error("failed to write {path}: {source}")]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: image::ImageError,
+    },
+    /// The images.
+    #[error(transparent)]
+    Dataset(#[from] crate::dataset::DatasetError),
+    /// A forward pass or a figure.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// Folding.
+    #[error(transparent)]
+    Fold(#[from] crate::net::FoldError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] crate::net::TorchNetError),
+    /// Quantizing.
+    #[error(transparent)]
+    Quantize(#[from] crate::quantize::QuantizeError),
+    /// libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] crate::onnx::OnnxError),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] shared::manifest::ManifestError),
+    /// The digests, or the finished bundle does not open.
+    #[error(transparent)]
+    Bundle(#[from] shared::bundle::BundleError),
+    /// A golden phantom.
+    #[error(transparent)]
+    Phantom(#[from] shared::phantom::PhantomError),
+}

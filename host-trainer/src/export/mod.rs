@@ -1,0 +1,286 @@
+//! From a trained model to a bundle that the edge agent runs.
+//!
+//! ```text
+//! ModelFile ─► fold batch norm ─► calibrate on validation images ─► ladder of methods ─► best by validation IoU
+//!           ─► thresholds on the same images ─► figures on strong_test ─► ONNX + manifest + card + golden + digests
+//! ```
+
+mod card;
+mod error;
+mod folder;
+mod golden;
+mod ladder;
+mod provenance;
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::Table;
+use shared::PIPELINE_VERSION;
+use shared::bundle::sha256_hex;
+use shared::manifest::{self, GoldenSpec, GraphSpec, Manifest, Metric, PostprocessSpec, Quantization};
+use tch::Device;
+
+pub use error::ExportError;
+pub use ladder::{Ladder, QuantizeChoice, Rung};
+
+use crate::config::Config;
+use crate::dataset::{Index, Split};
+use crate::evaluate::{Judge, Measure, Predictor, Report};
+use crate::net::fold_batch_norm;
+use crate::onnx::{self, INPUT, OUTPUT, write_f32, write_qdq};
+use crate::train::{ModelFile, validation_samples};
+
+/// What to export and how.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The experiment.
+    pub config: &'a Config,
+    /// The trained model.
+    pub model: &'a ModelFile,
+    /// The data sets; none: calibrate on phantoms, and no figures.
+    pub index: Option<&'a Index>,
+    /// Arithmetic of the shipped graph.
+    pub quantize: QuantizeChoice,
+    /// Where to compute.
+    pub device: Device,
+    /// Folder of the bundle.
+    pub out: &'a Path,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Exported {
+    /// Folder of the bundle.
+    pub path: PathBuf,
+    /// Size of the graph in bytes.
+    pub graph_bytes: usize,
+    /// The quantization methods with their validation IoU.
+    pub ladder: Ladder,
+    /// Figures on `strong_test`: the f32 network first, then the shipped one if it is another.
+    pub reports: Vec<(Quantization, Report)>,
+}
+
+impl Exported {
+    /// The ladder for people.
+    pub fn ladder_table(&self, labels: &[String]) -> Table {
+        self.ladder.table(labels)
+    }
+}
+
+/// Exports a model. A bundle that is in the folder already is replaced when the new one is whole.
+pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
+    let Request { config, model, index, quantize, device, out } = *request;
+    check_model(config, model)?;
+    let (graph, params) = fold_batch_norm(&model.info.graph, &model.params)?;
+    let (validation, validation_name) = validation_samples(config, index)?;
+    let mut ladder = Ladder::climb(config, &graph, &params, &validation, quantize, device)?;
+    ladder.validation_name = validation_name;
+    let shipped = ladder.chosen();
+
+    let mut reports = Vec::new();
+    if let Some(index) = index {
+        reports.push((
+            Quantization::F32,
+            test_report(config, index, &ladder.reference().predictor(config, device)?)?,
+        ));
+        if shipped.quantization() != Quantization::F32 {
+            reports.push((
+                shipped.quantization(),
+                test_report(config, index, &shipped.predictor(config, device)?)?,
+            ));
+        }
+    }
+
+    let size = config.preprocess.input_size;
+    let info = onnx_info(config, model);
+    let bytes = match shipped.quantized() {
+        None => write_f32(&graph, &params, [size, size], &info)?,
+        Some(quantized) => write_qdq(quantized, [size, size], &info)?,
+    };
+    let manifest = Manifest {
+        schema: manifest::SCHEMA,
+        name: config.name.clone(),
+        version: config.export.version.clone(),
+        description: config.export.description.clone(),
+        created: provenance::today(),
+        pipeline_version: PIPELINE_VERSION,
+        graph: GraphSpec {
+            file: folder::GRAPH_FILE.into(),
+            sha256: sha256_hex(&bytes),
+            input: INPUT.into(),
+            output: OUTPUT.into(),
+            quantization: shipped.quantization(),
+        },
+        preprocess: config.preprocess.clone(),
+        postprocess: PostprocessSpec { mask_max_side: config.export.mask_max_side },
+        golden: GoldenSpec { min_agreement: config.export.min_agreement },
+        classes: shipped.classes().to_vec(),
+        training: provenance::training_record(config, model, index)?,
+        metrics: reports.iter().flat_map(|(quantization, report)| metrics(*quantization, report)).collect(),
+    };
+    let golden = golden::cases(config, &shipped.predictor(config, device)?)?;
+    let card = card::render(config, &manifest, &ladder);
+    folder::write(
+        out,
+        &folder::Contents { graph: &bytes, manifest: &manifest, card: &card, golden: &golden },
+    )?;
+    Ok(Exported { path: out.to_owned(), graph_bytes: bytes.len(), ladder, reports })
+}
+
+fn check_model(config: &Config, model: &ModelFile) -> Result<(), ExportError> {
+    let labels = config.labels();
+    if model.info.labels != labels {
+        let (found, expected) = (model.info.labels.join(", "), labels.join(", "));
+        return Err(ExportError::OtherModel { what: "classes", found, expected });
+    }
+    if model.info.preprocess != config.preprocess {
+        let text = |spec| toml::to_string(spec).unwrap_or_default().replace('\n', "; ");
+        let (found, expected) = (text(&model.info.preprocess), text(&config.preprocess));
+        return Err(ExportError::OtherModel { what: "preprocessing", found, expected });
+    }
+    Ok(())
+}
+
+fn test_report(config: &Config, index: &Index, predictor: &Predictor<'_>) -> Result<Report, ExportError> {
+    let records = index.of(Split::StrongTest);
+    let report = Report::measure(
+        &Judge::new(config),
+        &config.labels(),
+        Split::StrongTest,
+        &records,
+        config.seed,
+        |_, image| predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols())),
+    )?;
+    Ok(report)
+}
+
+fn metrics(quantization: Quantization, report: &Report) -> impl Iterator<Item = Metric> {
+    let split = report.split.to_string();
+    report.rows.iter().filter(|row| row.measure == Measure::Iou).map(move |row| Metric {
+        metric: row.measure.name().into(),
+        protocol: row.protocol.name().into(),
+        class: row.class.clone(),
+        split: split.clone(),
+        source: row.source.clone(),
+        quantization,
+        value: rounded(row.interval.value),
+        low: rounded(row.interval.low),
+        high: rounded(row.interval.high),
+        n: row.n,
+    })
+}
+
+/// Four decimals: more would pretend to a precision that the sample does not have.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+fn onnx_info(config: &Config, model: &ModelFile) -> onnx::ModelInfo {
+    onnx::ModelInfo {
+        doc: config.export.description.clone(),
+        metadata: vec![
+            ("name".into(), config.name.clone()),
+            ("version".into(), config.export.version.clone()),
+            ("network".into(), model.info.graph.name.clone()),
+            ("classes".into(), config.labels().join(",")),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::bundle::Bundle;
+
+    use super::*;
+    use crate::config::Stage;
+    use crate::net::he_init;
+    use crate::train::ModelInfo;
+
+    fn config() -> Config {
+        let text = r##"
+            name = "tiny"
+            [[classes]]
+            label = "left_lung"
+            name = "Left lung"
+            code = { scheme = "SCT", value = "44029006", meaning = "Left lung structure" }
+            color = "#4aa3ff"
+            [[classes]]
+            label = "heart"
+            name = "Heart"
+            code = { scheme = "SCT", value = "80891009", meaning = "Heart structure" }
+            color = "#ff5c5c"
+            [network]
+            width = "quarter"
+            [preprocess]
+            input_size = 64
+            filter = "bilinear"
+            low_percentile = 0.5
+            high_percentile = 99.5
+            mean = 0.5
+            std = 0.25
+            [phantom]
+            size = 128
+            [export]
+            golden = 1
+        "##;
+        let config: Config = toml::from_str(text).unwrap();
+        config.validate().unwrap();
+        config
+    }
+
+    fn model(config: &Config) -> ModelFile {
+        let info = ModelInfo {
+            graph: config.graph(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage: Stage::Pretrain,
+            step: 1,
+            total_steps: 1,
+            seed: 1,
+            validation_iou: vec![None, None],
+        };
+        ModelFile { params: he_init(&info.graph, 1), info }
+    }
+
+    #[test]
+    fn an_int8_bundle_opens_and_is_replaced_whole() {
+        let (config, dir) = (config(), tempfile::tempdir().unwrap());
+        let (model, out) = (model(&config), dir.path().join("tiny"));
+        let export_as = |quantize| {
+            let device = Device::Cpu;
+            export(&Request { config: &config, model: &model, index: None, quantize, device, out: &out })
+                .unwrap()
+        };
+        let exported = export_as(QuantizeChoice::Int8);
+        assert!(exported.reports.is_empty());
+        let table = exported.ladder_table(&config.labels()).to_string();
+        assert_eq!(table.matches("shipped").count(), 1, "{table}");
+        let bundle = Bundle::open(&out).unwrap();
+        assert_eq!(bundle.manifest().graph.quantization, Quantization::QdqInt8);
+        assert_eq!(bundle.golden().unwrap().len(), 1);
+        let card = std::fs::read_to_string(out.join("MODEL_CARD.md")).unwrap();
+        assert!(card.contains("left_lung | SCT 44029006") && card.contains("Not measured"), "{card}");
+
+        export_as(QuantizeChoice::None);
+        let bundle = Bundle::open(&out).unwrap();
+        assert_eq!(bundle.manifest().graph.quantization, Quantization::F32);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the bundle");
+    }
+
+    #[test]
+    fn foreign_models_and_folders_are_refused() {
+        let (config, dir) = (config(), tempfile::tempdir().unwrap());
+        let request = |model: &ModelFile, out: &Path| {
+            let (quantize, device) = (QuantizeChoice::None, Device::Cpu);
+            export(&Request { config: &config, model, index: None, quantize, device, out }).unwrap_err()
+        };
+        let mut other = model(&config);
+        other.info.labels.reverse();
+        let error = request(&other, &dir.path().join("new"));
+        assert!(matches!(error, ExportError::OtherModel { what: "classes", .. }), "{error}");
+        std::fs::write(dir.path().join("precious"), b"").unwrap();
+        let error = request(&model(&config), dir.path());
+        assert!(matches!(error, ExportError::NotABundle { .. }), "{error}");
+        assert!(dir.path().join("precious").exists());
+    }
+}

@@ -1,0 +1,378 @@
+//! Runs a [`Graph`] with libtorch, for training and as the reference that every export is compared with.
+
+mod run;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, TchError, Tensor, no_grad};
+
+use self::run::{Lifetimes, MapValue};
+use super::graph::{Graph, GraphError, NodeId};
+use super::init::he_init;
+use super::op::ParameterRole;
+use super::params::{ParamTensor, Params, ParamsError};
+
+/// How batch normalization and dropout behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch, running statistics updated, dropout active.
+    Train,
+    /// Running statistics, no dropout. Gradients still flow unless under [`tch::no_grad`].
+    Eval,
+}
+
+/// Why a network cannot be made or run.
+#[derive(Debug, thiserror::Error)]
+pub enum TorchNetError {
+    /// The description is no network, or does not fit the image.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The parameters are not the network's.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The image batch has another shape than the network reads.
+    #[error("`{graph}` reads [batch, {channels}, rows, cols] and was given {found:?}")]
+    Input {
+        /// The network.
+        graph: String,
+        /// Channels it reads.
+        channels: usize,
+        /// What it was given.
+        found: Vec<i64>,
+    },
+    /// One value a channel has no variance.
+    #[error("`{node}` normalizes a single value per channel: train with a batch of at least 2")]
+    BatchTooSmall {
+        /// The normalization.
+        node: String,
+    },
+    /// libtorch refused.
+    #[error("libtorch failed in `{node}`")]
+    Torch {
+        /// The node that was being run.
+        node: String,
+        /// What it said.
+        source: TchError,
+    },
+    /// libtorch refused outside of any node.
+    #[error("libtorch failed")]
+    Other(#[from] TchError),
+}
+
+/// A [`Graph`] with its parameters as tensors on a device.
+///
+/// Nothing in it uses libtorch's random generator: dropout draws from the seed of the step
+/// ([`TorchNet::set_step_seed`]), so a step can be repeated exactly on any later day.
+#[derive(Debug)]
+pub struct TorchNet {
+    graph: Graph,
+    device: Device,
+    tensors: BTreeMap<String, Tensor>,
+    lifetimes: Lifetimes,
+    step_seed: Cell<u64>,
+    /// Forward passes in training mode since the seed was set.
+    passes: Cell<u64>,
+}
+
+impl TorchNet {
+    /// A network with fresh weights ([`he_init`]).
+    ///
+    /// # Errors
+    /// If the graph is not valid or the device has no memory left.
+    pub fn new(graph: &Graph, device: Device, seed: u64) -> Result<Self, TorchNetError> {
+        graph.validate()?;
+        Self::from_params(graph, &he_init(graph, seed), device)
+    }
+
+    /// A network with these weights.
+    ///
+    /// # Errors
+    /// If the graph is not valid, the parameters are not exactly its own or not finite, or the device has no memory
+    /// left.
+    pub fn from_params(graph: &Graph, params: &Params, device: Device) -> Result<Self, TorchNetError> {
+        graph.validate()?;
+        params.check(graph)?;
+        let mut tensors = BTreeMap::new();
+        for spec in graph.parameters() {
+            let param = params.get(&spec.name).expect("checked against the graph");
+            let tensor = to_tensor(param)?.f_to_device(device)?;
+            tensors.insert(spec.name, tensor.f_set_requires_grad(spec.role.is_trainable())?);
+        }
+        let lifetimes = Lifetimes::new(graph);
+        let (step_seed, passes) = (Cell::new(0), Cell::new(0));
+        Ok(Self { graph: graph.clone(), device, tensors, lifetimes, step_seed, passes })
+    }
+
+    /// The description.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Sets what dropout draws from until the next call. Call it before every step with a function of (seed, step):
+    /// then a resumed training equals an uninterrupted one.
+    pub fn set_step_seed(&self, seed: u64) {
+        self.step_seed.set(seed);
+        self.passes.set(0);
+    }
+
+    /// Images `[N, C, H, W]` (normalized) → the first output, logits `[N, classes, H, W]`.
+    ///
+    /// # Errors
+    /// If the images do not fit the network, a training batch is too small, or libtorch fails.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TorchNetError> {
+        self.run(images, mode, None)
+    }
+
+    /// As [`TorchNet::forward`] in [`Mode::Eval`], showing each node's value (batch included) as it appears.
+    ///
+    /// # Errors
+    /// As [`TorchNet::forward`].
+    pub fn forward_observed(
+        &self,
+        images: &Tensor,
+        observe: &mut dyn FnMut(NodeId, &Tensor),
+    ) -> Result<Tensor, TorchNetError> {
+        self.forward_mapped(images, &mut |id, value| {
+            observe(id, &value);
+            Ok(value)
+        })
+    }
+
+    /// As [`TorchNet::forward`] in [`Mode::Eval`], putting each node's value through `map` before others read it.
+    ///
+    /// # Errors
+    /// As [`TorchNet::forward`], or what `map` fails with.
+    pub(crate) fn forward_mapped(
+        &self,
+        images: &Tensor,
+        map: &mut MapValue<'_>,
+    ) -> Result<Tensor, TorchNetError> {
+        self.run(images, Mode::Eval, Some(map))
+    }
+
+    /// The tensors that an optimizer changes, in running order; they share their storage with the network.
+    pub fn trainable(&self) -> Vec<(String, Tensor)> {
+        self.select(ParameterRole::is_trainable)
+    }
+
+    /// Running means and variances, in running order; they share their storage with the network.
+    pub fn buffers(&self) -> Vec<(String, Tensor)> {
+        self.select(|role| !role.is_trainable())
+    }
+
+    /// A copy of all parameters and buffers on the CPU.
+    ///
+    /// # Panics
+    /// If the device fails while copying.
+    pub fn to_params(&self) -> Params {
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), from_tensor(tensor))).collect()
+    }
+
+    /// Sets all parameters and buffers, in place: tensors from [`TorchNet::trainable`] see the new values.
+    ///
+    /// # Errors
+    /// If they are not exactly the network's or not finite; nothing is changed then.
+    pub fn load_params(&mut self, params: &Params) -> Result<(), TorchNetError> {
+        params.check(&self.graph)?;
+        for (name, param) in params.iter() {
+            self.assign(name, param)?;
+        }
+        Ok(())
+    }
+
+    /// Sets those parameters that agree in name and shape, as when a trained body gets a head for other classes.
+    /// Returns the network's parameters that were left as they are, in running order.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn load_params_partial(&mut self, params: &Params) -> Result<Vec<String>, TorchNetError> {
+        let mut skipped = Vec::new();
+        for (name, shape) in self.graph.parameter_shapes() {
+            match params.get(&name).filter(|p| p.shape == shape) {
+                Some(param) => self.assign(&name, param)?,
+                None => skipped.push(name),
+            }
+        }
+        Ok(skipped)
+    }
+
+    fn assign(&mut self, name: &str, param: &ParamTensor) -> Result<(), TorchNetError> {
+        let tensor = self.tensors.get_mut(name).expect("named by the graph");
+        let value = to_tensor(param)?;
+        no_grad(|| tensor.f_copy_(&value))?;
+        Ok(())
+    }
+
+    fn select(&self, wanted: impl Fn(ParameterRole) -> bool) -> Vec<(String, Tensor)> {
+        let specs = self.graph.parameters().into_iter().filter(|p| wanted(p.role));
+        specs.map(|p| (p.name.clone(), self.tensors[&p.name].shallow_clone())).collect()
+    }
+}
+
+/// A CPU tensor of the same shape and values.
+///
+/// # Errors
+/// If there is no memory left.
+pub fn to_tensor(param: &ParamTensor) -> Result<Tensor, TchError> {
+    let shape: Vec<i64> = param.shape.iter().map(|&n| n as i64).collect();
+    Tensor::f_from_slice(&param.data)?.f_view(shape.as_slice())
+}
+
+/// The values of a tensor on any device, as f32.
+///
+/// # Panics
+/// If the device fails while copying.
+pub fn from_tensor(tensor: &Tensor) -> ParamTensor {
+    let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut data = vec![0f32; flat.numel()];
+    flat.copy_data(&mut data, flat.numel());
+    ParamTensor::new(tensor.size().iter().map(|&n| n as usize).collect(), data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{DeepLabConfig, GraphBuilder, ResizeTarget, Width, deeplab_v3_plus};
+
+    fn tiny(dropout: f32) -> Graph {
+        let (mut g, image) = GraphBuilder::new("tiny", 1);
+        let x = g.conv("a", image, 8, 3, |c| c.stride = [2, 2]);
+        let x = g.batch_norm_relu("a_bn", x);
+        let y = g.dropout("drop", x, dropout);
+        let y = g.conv("head", y, 2, 1, |c| c.bias = true);
+        let y = g.resize("up", y, ResizeTarget::Like(image));
+        g.finish(&[y])
+    }
+
+    fn images(n: i64, size: i64) -> Tensor {
+        Tensor::arange(n * size * size, (Kind::Float, Device::Cpu)).sin().view([n, 1, size, size])
+    }
+
+    #[test]
+    fn logits_cover_the_image() {
+        let config = DeepLabConfig { classes: 3, width: Width::Quarter, ..DeepLabConfig::default() };
+        let net = TorchNet::new(&deeplab_v3_plus(&config), Device::Cpu, 1).unwrap();
+        let logits = no_grad(|| net.forward(&images(2, 70), Mode::Eval)).unwrap();
+        assert_eq!(logits.size(), [2, 3, 70, 70]);
+    }
+
+    #[test]
+    fn values_seen_have_the_shapes_that_the_graph_foretells() {
+        let config = DeepLabConfig { width: Width::Quarter, separable: false, ..DeepLabConfig::default() };
+        let graph = deeplab_v3_plus(&config);
+        let net = TorchNet::new(&graph, Device::Cpu, 1).unwrap();
+        let mut seen = Vec::new();
+        let mut note = |id: NodeId, t: &Tensor| seen.push((id, t.size()));
+        drop(no_grad(|| net.forward_observed(&images(1, 65), &mut note)).unwrap());
+        let shapes = graph.shapes(65, 65).unwrap();
+        assert_eq!(seen.len(), graph.nodes.len());
+        for (id, size) in seen {
+            assert_eq!(size, [&[1], &shapes[id.0].map(|n| n as i64)[..]].concat(), "{}", graph.node(id).name);
+        }
+    }
+
+    #[test]
+    fn observing_and_running_in_place_give_the_same_logits_and_leave_the_image_alone() {
+        let (mut g, image) = GraphBuilder::new("relu first", 1);
+        let x = g.relu("r", image);
+        let a = g.conv("a", x, 4, 3, |_| ());
+        let r = g.relu("ra", a);
+        let s = g.add("s", a, r);
+        let out = g.relu("rs", s);
+        let net = TorchNet::new(&g.finish(&[out]), Device::Cpu, 3).unwrap();
+        let x = images(1, 16);
+        let before = x.copy();
+        let in_place = no_grad(|| net.forward(&x, Mode::Eval)).unwrap();
+        let observed = no_grad(|| net.forward_observed(&x, &mut |_, _| ())).unwrap();
+        assert_eq!(in_place, observed);
+        assert_eq!(x, before);
+    }
+
+    #[test]
+    fn dropout_repeats_with_the_step_seed_and_differs_between_seeds_and_passes() {
+        let net = TorchNet::new(&tiny(0.5), Device::Cpu, 1).unwrap();
+        let run = || no_grad(|| net.forward(&images(2, 16), Mode::Train)).unwrap();
+        net.set_step_seed(5);
+        let (first, second) = (run(), run());
+        net.set_step_seed(5);
+        assert_eq!(run(), first);
+        assert_ne!(first, second);
+        net.set_step_seed(6);
+        assert_ne!(run(), first);
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_zeroes_its_share() {
+        let (mut g, x) = GraphBuilder::new("only dropout", 1);
+        let y = g.dropout("d", x, 0.25);
+        let net = TorchNet::new(&g.finish(&[y]), Device::Cpu, 1).unwrap();
+        let ones = Tensor::ones([4, 1, 100, 100], (Kind::Float, Device::Cpu));
+        let out = net.forward(&ones, Mode::Train).unwrap();
+        let zeroed = out.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((zeroed - 0.25).abs() < 0.01, "{zeroed}");
+        assert!((out.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn training_moves_running_statistics_and_evaluation_does_not() {
+        let net = TorchNet::new(&tiny(0.0), Device::Cpu, 1).unwrap();
+        let start = net.to_params();
+        drop(no_grad(|| net.forward(&images(2, 16), Mode::Eval)).unwrap());
+        assert_eq!(net.to_params(), start);
+        drop(no_grad(|| net.forward(&images(2, 16), Mode::Train)).unwrap());
+        assert_ne!(net.to_params().get("a_bn.running_var"), start.get("a_bn.running_var"));
+        assert_eq!(net.buffers().len(), 2);
+    }
+
+    #[test]
+    fn gradients_reach_every_trainable_tensor_of_the_whole_network() {
+        let config = DeepLabConfig { width: Width::Quarter, ..DeepLabConfig::default() };
+        let net = TorchNet::new(&deeplab_v3_plus(&config), Device::Cpu, 1).unwrap();
+        let loss = net.forward(&images(2, 64), Mode::Train).unwrap().square().mean(Kind::Float);
+        loss.backward();
+        for (name, tensor) in net.trainable() {
+            assert!(tensor.grad().defined(), "{name} has no gradient");
+            let norm = tensor.grad().norm().double_value(&[]);
+            assert!(norm.is_finite(), "{name}: {norm}");
+        }
+    }
+
+    #[test]
+    fn parameters_make_the_round_trip_and_shared_tensors_see_loaded_values() {
+        let graph = tiny(0.0);
+        let source = TorchNet::new(&graph, Device::Cpu, 1).unwrap().to_params();
+        let mut net = TorchNet::new(&graph, Device::Cpu, 2).unwrap();
+        let (name, shared) = net.trainable().remove(0);
+        net.load_params(&source).unwrap();
+        assert_eq!(net.to_params(), source);
+        assert_eq!(&from_tensor(&shared), source.get(&name).unwrap());
+    }
+
+    #[test]
+    fn a_partial_load_keeps_a_head_for_other_classes_and_says_so() {
+        let config = |classes| DeepLabConfig { classes, width: Width::Quarter, ..DeepLabConfig::default() };
+        let source = TorchNet::new(&deeplab_v3_plus(&config(5)), Device::Cpu, 1).unwrap().to_params();
+        let mut net = TorchNet::new(&deeplab_v3_plus(&config(3)), Device::Cpu, 2).unwrap();
+        let skipped = net.load_params_partial(&source).unwrap();
+        assert_eq!(skipped, ["segmentation_head.0.weight", "segmentation_head.0.bias"]);
+        assert_eq!(net.to_params().get("encoder.conv1.weight"), source.get("encoder.conv1.weight"));
+    }
+
+    #[test]
+    fn wrong_images_and_a_batch_of_one_are_explained() {
+        let (mut g, x) = GraphBuilder::new("pool", 1);
+        let x = g.global_average_pool("p", x);
+        let x = g.batch_norm("bn", x);
+        let net = TorchNet::new(&g.finish(&[x]), Device::Cpu, 1).unwrap();
+        let fault = net.forward(&images(1, 8), Mode::Train).unwrap_err().to_string();
+        assert!(fault.contains("`bn`") && fault.contains("at least 2"), "{fault}");
+        let fault = net.forward(&images(1, 8).squeeze_dim(0), Mode::Eval).unwrap_err().to_string();
+        assert!(fault.contains("[1, 8, 8]"), "{fault}");
+    }
+}

@@ -1,0 +1,215 @@
+use tch::{TchError, Tensor, no_grad};
+
+use super::TrainError;
+use crate::net::torch::{from_tensor, to_tensor};
+use crate::net::{Graph, ParamTensor, Params, ParamsError};
+
+/// Constants of AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWSpec {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay; acts on tensors of two or more dimensions (not on biases and normalization).
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient.
+    pub clip_norm: f64,
+}
+
+/// AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2), with gradient
+/// clipping by global norm. Own code because tch's optimizers cannot save their state.
+#[derive(Debug)]
+pub struct AdamW {
+    spec: AdamWSpec,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    weight: Tensor,
+    first: Tensor,
+    second: Tensor,
+}
+
+impl AdamW {
+    /// An optimizer of these tensors, with moments of zero.
+    pub fn new(spec: AdamWSpec, trainable: Vec<(String, Tensor)>) -> Self {
+        let slots = trainable.into_iter().map(|(name, weight)| {
+            let zeros = || no_grad(|| weight.zeros_like());
+            Slot { first: zeros(), second: zeros(), name, weight }
+        });
+        Self { spec, slots: slots.collect() }
+    }
+
+    /// Forgets gradients, before a backward pass.
+    pub fn zero_grad(&mut self) {
+        for slot in &mut self.slots {
+            slot.weight.zero_grad();
+        }
+    }
+
+    /// The norm of the whole gradient.
+    pub fn grad_norm(&self) -> Result<f64, TchError> {
+        let squares: Vec<Tensor> = self
+            .gradients()
+            .map(|(_, gradient)| gradient.f_square()?.f_sum(tch::Kind::Float))
+            .collect::<Result<_, _>>()?;
+        if squares.is_empty() {
+            return Ok(0.0);
+        }
+        // In f64: the order of the sum is the order of the slots, the same in every run.
+        let squares = Tensor::f_stack(&squares, 0)?.f_to_kind(tch::Kind::Double)?;
+        Vec::<f64>::try_from(&squares).map(|values| values.iter().sum::<f64>().sqrt())
+    }
+
+    /// One step with the gradients that stand in the tensors; `step` counts from 0. `grad_norm` is the norm
+    /// that [`AdamW::grad_norm`] gave.
+    pub fn step(&mut self, step: u64, learning_rate: f64, grad_norm: f64) -> Result<(), TchError> {
+        let AdamWSpec { beta1, beta2, epsilon, weight_decay, clip_norm } = self.spec;
+        let clip = (clip_norm / (grad_norm + 1e-6)).min(1.0);
+        let t = (step + 1) as f64;
+        let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
+        no_grad(|| {
+            for slot in &mut self.slots {
+                let gradient = slot.weight.grad();
+                if !gradient.defined() {
+                    continue;
+                }
+                let gradient = gradient.f_mul_scalar(clip)?;
+                let _ = slot.first.f_lerp_(&gradient, 1.0 - beta1)?;
+                let _ = slot.second.f_lerp_(&gradient.f_square()?, 1.0 - beta2)?;
+                if slot.weight.dim() >= 2 {
+                    let _ = slot.weight.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
+                }
+                let scale = slot.second.f_div_scalar(correction2)?.f_sqrt_()?.f_add_scalar_(epsilon)?;
+                let update = slot.first.f_div(&scale)?.f_mul_scalar_(learning_rate / correction1)?;
+                let _ = slot.weight.f_sub_(&update)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// First and second moments by the names of the tensors.
+    pub fn moments(&self) -> (Params, Params) {
+        let of = |pick: fn(&Slot) -> &Tensor| -> Params {
+            self.slots.iter().map(|slot| (slot.name.clone(), from_tensor(pick(slot)))).collect()
+        };
+        (of(|slot| &slot.first), of(|slot| &slot.second))
+    }
+
+    /// Sets the moments; they must be exactly those of the tensors.
+    pub fn load_moments(&mut self, graph: &Graph, first: &Params, second: &Params) -> Result<(), TrainError> {
+        for (what, moments) in [("first moment", first), ("second moment", second)] {
+            let faults = self.faults(what, moments);
+            if !faults.is_empty() {
+                return Err(TrainError::Moments(ParamsError::Mismatch { graph: graph.name.clone(), faults }));
+            }
+        }
+        let value = |params: &Params, name: &str| to_tensor(params.get(name).expect("checked above"));
+        no_grad(|| {
+            for slot in &mut self.slots {
+                slot.first.f_copy_(&value(first, &slot.name)?)?;
+                slot.second.f_copy_(&value(second, &slot.name)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn faults(&self, what: &str, moments: &Params) -> Vec<String> {
+        let shape = |slot: &Slot| slot.weight.size().iter().map(|&n| n as usize).collect::<Vec<_>>();
+        let fits = |slot: &Slot, found: Option<&ParamTensor>| found.is_some_and(|t| t.shape == shape(slot));
+        let mut faults: Vec<String> = self
+            .slots
+            .iter()
+            .filter(|slot| !fits(slot, moments.get(&slot.name)))
+            .map(|slot| format!("{what} of `{}` is missing or of another shape", slot.name))
+            .collect();
+        if moments.len() > self.slots.len() {
+            faults.push(format!("{what}: {} tensors for {}", moments.len(), self.slots.len()));
+        }
+        faults
+    }
+
+    fn gradients(&self) -> impl Iterator<Item = (&str, Tensor)> {
+        self.slots.iter().map(|slot| (slot.name.as_str(), slot.weight.grad())).filter(|(_, g)| g.defined())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    fn spec(weight_decay: f64, clip_norm: f64) -> AdamWSpec {
+        AdamWSpec { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, clip_norm }
+    }
+
+    /// A 1 × 2 weight whose loss is 3·a − 4·b.
+    fn with_gradient(weight: &Tensor) {
+        let slope = Tensor::from_slice(&[3.0_f32, -4.0]).view([1, 2]);
+        (weight * slope).sum(Kind::Float).backward();
+    }
+
+    fn weight() -> Tensor {
+        Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 2]).set_requires_grad(true)
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        Vec::try_from(tensor.detach().view(-1)).unwrap()
+    }
+
+    #[test]
+    fn the_first_step_moves_by_the_learning_rate_against_the_sign() {
+        let weight = weight();
+        let mut adam = AdamW::new(spec(0.0, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        with_gradient(&weight);
+        let norm = adam.grad_norm().unwrap();
+        assert!((norm - 5.0).abs() < 1e-6);
+        adam.step(0, 0.1, norm).unwrap();
+        let moved = values(&weight);
+        assert!((moved[0] - 0.9).abs() < 1e-6 && (moved[1] - 2.1).abs() < 1e-6, "{moved:?}");
+    }
+
+    #[test]
+    fn two_steps_agree_with_the_paper_computed_by_hand() {
+        let weight = weight();
+        let mut adam = AdamW::new(spec(0.1, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        for step in 0..2 {
+            adam.zero_grad();
+            with_gradient(&weight);
+            adam.step(step, 0.1, adam.grad_norm().unwrap()).unwrap();
+        }
+        // A constant gradient: both bias-corrected moments are exact, every step is lr·sign.
+        let by_hand = |start: f64, sign: f64| {
+            let first = start * (1.0 - 0.01) - 0.1 * sign;
+            first * (1.0 - 0.01) - 0.1 * sign
+        };
+        let moved = values(&weight);
+        assert!((f64::from(moved[0]) - by_hand(1.0, 1.0)).abs() < 1e-6, "{moved:?}");
+        assert!((f64::from(moved[1]) - by_hand(2.0, -1.0)).abs() < 1e-6, "{moved:?}");
+    }
+
+    #[test]
+    fn clipping_scales_the_first_moment() {
+        let weight = weight();
+        let mut adam = AdamW::new(spec(0.0, 0.5), vec![("w".into(), weight.shallow_clone())]);
+        with_gradient(&weight);
+        adam.step(0, 0.1, adam.grad_norm().unwrap()).unwrap();
+        let first = adam.moments().0.get("w").unwrap().data.clone();
+        assert!((first[0] - 0.03).abs() < 1e-6 && (first[1] + 0.04).abs() < 1e-6, "{first:?}");
+    }
+
+    #[test]
+    fn one_dimensional_tensors_do_not_decay() {
+        let bias = Tensor::from_slice(&[1.0_f32]).set_requires_grad(true);
+        let mut adam = AdamW::new(spec(0.5, 1e9), vec![("b".into(), bias.shallow_clone())]);
+        (&bias * 0.0).sum(Kind::Float).backward();
+        adam.step(0, 0.1, 0.0).unwrap();
+        assert_eq!(values(&bias), [1.0]);
+    }
+}

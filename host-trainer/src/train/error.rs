@@ -1,0 +1,88 @@
+use std::path::PathBuf;
+
+use super::{CheckpointError, HistoryError};
+use crate::config::Stage;
+use crate::dataset::DatasetError;
+use crate::net::{ParamsError, TorchNetError};
+use crate::report::CurvesError;
+
+/// Why a training cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The images.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A checkpoint or a model file.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The picture of the history.
+    #[error(transparent)]
+    Curves(#[from] CurvesError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] TorchNetError),
+    /// libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// Optimizer moments that do not fit the network.
+    #[error("the checkpoint's optimizer state: {0}")]
+    Moments(ParamsError),
+    /// A checkpoint of something else.
+    #[error("{path} was written by stage {found}, this is {expected}; give each stage its own --out")]
+    OtherStage {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its stage.
+        found: Stage,
+        /// This one.
+        expected: Stage,
+    },
+    /// The configuration changed.
+    #[error(
+        "{path} was written under another configuration (see config.toml beside it); restore that one, or start anew with another --out"
+    )]
+    OtherConfig {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// Nothing to resume.
+    #[error("{path} does not exist; leave out --resume to start")]
+    NothingToResume {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// The folder has a run already.
+    #[error("{path} holds a run already; add --resume to go on with it, or choose another --out")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder or a file in it cannot be written.
+    #[error("failed to write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The training blew up.
+    #[error(
+        "{what} is {value} at step {step}: lower {stage}.learning_rate or raise {stage}.warmup and start anew"
+    )]
+    Diverged {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The step.
+        step: u64,
+        /// The stage.
+        stage: Stage,
+    },
+    /// No image to validate on annotates any class.
+    #[error("no validation image annotates any class; add images with split strong_val")]
+    NothingToValidate,
+}

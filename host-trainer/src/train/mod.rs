@@ -1,0 +1,57 @@
+//! Training: from batches to weights, interruptible at any step.
+//!
+//! [`Session`] is the loop: it asks the [`crate::dataset::Loader`] for the next batch, lets the [`Trainer`]
+//! take a step, and now and then validates, writes a checkpoint and a line of history. All state lies in the
+//! [`Trainer`] and goes into a [`Checkpoint`]; everything random is a function of (seed, step), so that a
+//! resumed training equals an uninterrupted one bit for bit on the same machine and libtorch.
+
+pub(crate) mod atomic;
+mod checkpoint;
+mod history;
+mod model_file;
+mod run_dir;
+mod schedule;
+mod stop;
+
+#[cfg(feature = "torch")]
+mod adamw;
+#[cfg(feature = "torch")]
+mod data;
+#[cfg(feature = "torch")]
+mod ema;
+#[cfg(feature = "torch")]
+mod error;
+#[cfg(feature = "torch")]
+mod loss;
+#[cfg(feature = "torch")]
+mod progress;
+#[cfg(feature = "torch")]
+mod session;
+#[cfg(feature = "torch")]
+mod trainer;
+#[cfg(feature = "torch")]
+mod validation;
+
+pub use checkpoint::{BestSoFar, Checkpoint, CheckpointError, TrainState};
+pub use history::{History, HistoryError, HistoryRow};
+pub use model_file::{ModelFile, ModelInfo};
+pub use run_dir::RunDir;
+pub use schedule::Schedule;
+pub use stop::StopFlag;
+
+#[cfg(feature = "torch")]
+pub use adamw::{AdamW, AdamWSpec};
+#[cfg(feature = "torch")]
+pub use data::{TrainingData, validation_samples};
+#[cfg(feature = "torch")]
+pub use ema::Ema;
+#[cfg(feature = "torch")]
+pub use error::TrainError;
+#[cfg(feature = "torch")]
+pub use loss::{LossSpec, Targets, bce_loss, dice_loss, segmentation_loss};
+#[cfg(feature = "torch")]
+pub use session::{Outcome, Session, Start};
+#[cfg(feature = "torch")]
+pub use trainer::{StepReport, Trainer};
+#[cfg(feature = "torch")]
+pub use validation::{Validation, ValidationSet};

@@ -1,0 +1,50 @@
+use std::path::{Path, PathBuf};
+
+/// The folder of one stage's training.
+///
+/// ```text
+/// OUT/config.toml           the configuration as it was read
+/// OUT/latest.safetensors    checkpoint: what --resume goes on from
+/// OUT/best.safetensors      model file: averaged weights of the best validation
+/// OUT/history.csv           loss, learning rate, validation by step
+/// OUT/curves.svg            the same as a picture
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// The run in this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration as it was read.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// The checkpoint.
+    pub fn latest(&self) -> PathBuf {
+        self.0.join("latest.safetensors")
+    }
+
+    /// The best model.
+    pub fn best(&self) -> PathBuf {
+        self.0.join("best.safetensors")
+    }
+
+    /// Loss, learning rate and validation by step.
+    pub fn history(&self) -> PathBuf {
+        self.0.join("history.csv")
+    }
+
+    /// Picture of the history.
+    pub fn curves(&self) -> PathBuf {
+        self.0.join("curves.svg")
+    }
+}

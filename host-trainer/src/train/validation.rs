@@ -1,0 +1,130 @@
+//! Quality at a glance while training: dataset-level IoU at model size.
+
+use tch::{Kind, Tensor, no_grad};
+
+use crate::dataset::Sample;
+use crate::net::{Mode, TorchNet, TorchNetError};
+
+/// Images a forward pass.
+const CHUNK: usize = 8;
+
+/// Images on the device, ready to be judged again and again.
+#[derive(Debug)]
+pub struct ValidationSet {
+    chunks: Vec<Chunk>,
+    classes: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// N × 1 × S × S, normalised.
+    images: Tensor,
+    /// N × C × S × S: 1 where half or more of the pixel is covered.
+    truth: Tensor,
+    /// N × C × 1 × 1: whether the class is annotated.
+    valid: Tensor,
+}
+
+/// What came out of a validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// ΣI / ΣU of each class; none where no image annotates it or nobody sees it.
+    pub class_iou: Vec<Option<f64>>,
+}
+
+impl Validation {
+    /// Mean over the classes that could be judged; none if there is none.
+    pub fn mean_iou(&self) -> Option<f64> {
+        let judged: Vec<f64> = self.class_iou.iter().flatten().copied().collect();
+        if judged.is_empty() { None } else { Some(judged.iter().sum::<f64>() / judged.len() as f64) }
+    }
+}
+
+impl ValidationSet {
+    /// Puts the samples on `device`.
+    pub fn new(samples: &[Sample], mean: f32, std: f32, device: tch::Device) -> Result<Self, TorchNetError> {
+        let classes = samples.first().map_or(0, |sample| sample.targets.len());
+        let chunk = |samples: &[Sample]| -> Result<Chunk, TorchNetError> {
+            let (n, c, s) = (samples.len() as i64, classes as i64, samples[0].size() as i64);
+            let (mut images, mut truth, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+            for sample in samples {
+                images.extend(sample.gray().iter().map(|v| (v - mean) * (1.0 / std)));
+                for class in 0..classes {
+                    let mask = sample.mask(class);
+                    valid.push(mask.is_some());
+                    match mask {
+                        Some(mask) => truth.extend(mask.data().iter().map(|&v| v != 0)),
+                        None => truth.resize(truth.len() + (s * s) as usize, false),
+                    }
+                }
+            }
+            Ok(Chunk {
+                images: Tensor::f_from_slice(&images)?.f_view([n, 1, s, s])?.f_to_device(device)?,
+                truth: Tensor::f_from_slice(&truth)?.f_view([n, c, s, s])?.f_to_device(device)?,
+                valid: Tensor::f_from_slice(&valid)?.f_view([n, c, 1, 1])?.f_to_device(device)?,
+            })
+        };
+        Ok(Self { chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?, classes })
+    }
+
+    /// Judges a network at a probability of 0.5.
+    pub fn validate(&self, net: &TorchNet) -> Result<Validation, TorchNetError> {
+        let mut intersection = vec![0_i64; self.classes];
+        let mut union = vec![0_i64; self.classes];
+        no_grad(|| -> Result<(), TorchNetError> {
+            for chunk in &self.chunks {
+                let found = net.forward(&chunk.images, Mode::Eval)?.f_ge(0.0)?.f_logical_and(&chunk.valid)?;
+                let both = found.f_logical_and(&chunk.truth)?;
+                let either = found.f_logical_or(&chunk.truth)?;
+                for (sums, pixels) in [(&mut intersection, both), (&mut union, either)] {
+                    let counts = pixels.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Int64)?;
+                    for (sum, count) in sums.iter_mut().zip(Vec::<i64>::try_from(&counts)?) {
+                        *sum += count;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let iou = |(&i, &u): (&i64, &i64)| if u == 0 { None } else { Some(i as f64 / u as f64) };
+        Ok(Validation { class_iou: intersection.iter().zip(&union).map(iou).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::preprocess::Letterbox;
+    use tch::Device;
+
+    use super::*;
+    use crate::net::{GraphBuilder, ParamTensor, Params};
+
+    /// A network that calls every pixel above mid grey foreground, in both planes.
+    fn thresholder() -> TorchNet {
+        let (mut g, x) = GraphBuilder::new("threshold", 1);
+        let y = g.conv("c", x, 2, 1, |c| c.bias = true);
+        let graph = g.finish(&[y]);
+        let params: Params = [
+            ("c.weight".to_owned(), ParamTensor::full(&[2, 1, 1, 1], 1.0)),
+            ("c.bias".to_owned(), ParamTensor::full(&[2], -0.5)),
+        ]
+        .into_iter()
+        .collect();
+        TorchNet::from_params(&graph, &params, Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn iou_counts_pixels_over_all_images_and_skips_unknown_masks() {
+        // Image 1: 2 of 4 pixels bright, truth covers 1 of them. Image 2: 1 bright, truth unknown for class 0.
+        let sample = |bright: [u16; 4], truth: Option<[u8; 4]>| Sample {
+            id: "x".into(),
+            letterbox: Letterbox::new(2, 2, 2),
+            image: bright.map(|v| v * 65535).to_vec(),
+            targets: vec![truth.map(|t| t.map(|v| v * 255).to_vec()), None],
+        };
+        let samples = [sample([1, 1, 0, 0], Some([1, 0, 0, 1])), sample([1, 0, 0, 0], None)];
+        let set = ValidationSet::new(&samples, 0.0, 1.0, Device::Cpu).unwrap();
+        let validation = set.validate(&thresholder()).unwrap();
+        assert_eq!(validation.class_iou, [Some(1.0 / 3.0), None]);
+        assert_eq!(validation.mean_iou(), Some(1.0 / 3.0));
+    }
+}
