@@ -1,4 +1,5 @@
-//! Lets plain `cargo run` and `cargo test` find libtorch, and keeps its CUDA half linked.
+//! Lets plain `cargo run` and `cargo test` find libtorch, and keeps its CUDA half linked. The end-to-end tests
+//! use it too.
 
 use std::path::PathBuf;
 

@@ -2,7 +2,8 @@
 //!
 //! `DIGESTS` lists the SHA-256 of every other file in the form of `sha256sum`, sorted by path, so that
 //! `sha256sum -c DIGESTS` checks a bundle anywhere. [`Bundle::open`] refuses a folder in which a listed file
-//! is missing or altered, or where a file is not listed. A signature over `DIGESTS` is to follow.
+//! is missing or altered, or where a file is not listed, and anything in it that is no regular file: a link
+//! may point elsewhere a moment later. A signature over `DIGESTS` is to follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -110,8 +111,7 @@ impl Bundle {
         let listed = parse_digests(&list_path)?;
         // The manifest first: a newer schema explains more than whatever else differs.
         let path = dir.join(MANIFEST);
-        let text =
-            fs::read_to_string(&path).map_err(|source| BundleError::Io { path: path.clone(), source })?;
+        let text = read_text(&path)?;
         let manifest = Manifest::parse(&text).map_err(|source| BundleError::Manifest { path, source })?;
         for required in [MANIFEST, GOLDEN, manifest.graph.file.as_str()] {
             if !listed.contains_key(required) {
@@ -157,7 +157,7 @@ impl Bundle {
     pub fn golden(&self) -> Result<Vec<GoldenCase>, BundleError> {
         let path = self.dir.join(GOLDEN);
         let fail = |reason: String| BundleError::Golden { path: path.clone(), reason };
-        let text = fs::read(&path).map_err(|source| BundleError::Io { path: path.clone(), source })?;
+        let text = read(&path)?;
         let cases: Vec<GoldenCase> = serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))?;
         if cases.is_empty() {
             return Err(fail("it holds no case".into()));
@@ -195,19 +195,32 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 fn sha256_file(path: &Path) -> Result<String, BundleError> {
+    Ok(sha256_hex(&read(path)?))
+}
+
+/// Reads a regular file of at most [`MAX_FILE`] bytes. Links are not followed, and a pipe would never end.
+fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
     let io = |source| BundleError::Io { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(io)?.len();
-    if length > MAX_FILE {
-        return Err(io(std::io::Error::other(format!(
-            "{length} bytes exceed the limit of {MAX_FILE} for a bundle's file"
-        ))));
+    let refuse = |reason: String| io(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+    let metadata = fs::symlink_metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(refuse("not a regular file: a bundle holds no links and no pipes".into()));
     }
-    Ok(sha256_hex(&fs::read(path).map_err(io)?))
+    let length = metadata.len();
+    if length > MAX_FILE {
+        return Err(refuse(format!("{length} bytes exceed the limit of {MAX_FILE} for a bundle's file")));
+    }
+    fs::read(path).map_err(io)
+}
+
+fn read_text(path: &Path) -> Result<String, BundleError> {
+    let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+    String::from_utf8(read(path)?)
+        .map_err(|error| BundleError::Io { path: path.to_owned(), source: invalid(error) })
 }
 
 fn parse_digests(path: &Path) -> Result<BTreeMap<String, String>, BundleError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| BundleError::Io { path: path.to_owned(), source })?;
+    let text = read_text(path)?;
     let mut listed = BTreeMap::new();
     for (i, line) in text.lines().enumerate() {
         let entry = line
@@ -311,6 +324,23 @@ mod tests {
         let error =
             refusal(|d| fs::write(d.join(DIGESTS), format!("{}  /etc/passwd\n", "0".repeat(64))).unwrap());
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_refused_though_their_content_fits() {
+        use std::os::unix::fs::symlink;
+        let elsewhere = tempfile::tempdir().unwrap();
+        let error = refusal(|d| {
+            fs::rename(d.join("model.onnx"), elsewhere.path().join("model.onnx")).unwrap();
+            symlink(elsewhere.path().join("model.onnx"), d.join("model.onnx")).unwrap();
+        });
+        assert!(error.contains("model.onnx") && error.contains("not a regular file"), "{error}");
+        let error = refusal(|d| {
+            fs::rename(d.join("golden"), elsewhere.path().join("golden")).unwrap();
+            symlink(elsewhere.path().join("golden"), d.join("golden")).unwrap();
+        });
+        assert!(error.contains("golden is not listed"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::mask::Rgb;
 use crate::preprocess::{PreprocessSpec, PreprocessSpecError};
 use crate::schema::{SchemaError, SchemaVersion};
 
-/// The manifest schema that this program writes.
+/// The manifest schema that this program writes. Stricter than messages: an unknown key is an error whatever
+/// the minor version, for passing over one could move a mask.
 pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
 
 const WHAT: &str = "manifest";

@@ -26,7 +26,7 @@ enum What {
         #[arg(long, value_name = "FILE")]
         model: PathBuf,
         /// One threshold for all classes instead of fitted ones.
-        #[arg(long, value_name = "P")]
+        #[arg(long, value_name = "P", value_parser = probability)]
         threshold: Option<f32>,
         /// Also write the masks as <stem>.<class>.png into this folder.
         #[arg(long, value_name = "DIR")]
@@ -67,6 +67,14 @@ pub(super) struct Selection {
     /// Only images of this source.
     #[arg(long)]
     source: Option<String>,
+}
+
+/// A threshold. Its logit must be finite.
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(p) if p > 0.0 && p < 1.0 => Ok(p),
+        _ => Err("expected a number above 0 and below 1".into()),
+    }
 }
 
 impl Selection {

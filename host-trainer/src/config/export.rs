@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct ExportSpec {
     /// Version of the model, semantic.
     pub version: String,
-    /// Longest side of the grid that published masks live on, pixels.
+    /// Longest side of the grid that published masks live on, pixels, 16 to 8192.
     pub mask_max_side: usize,
     /// Phantoms stored as golden images.
     pub golden: usize,
-    /// Smallest share of pixels in which an engine must agree with the golden masks, 0..=1.
+    /// Smallest share of pixels in which an engine must agree with the golden masks, above 0.5 and at most 1.
     pub min_agreement: f64,
     /// One sentence on what the model does.
     pub description: String,

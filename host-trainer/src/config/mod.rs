@@ -76,7 +76,7 @@ pub struct ClassConfig {
     pub code: Code,
     /// Colour of overlays.
     pub color: Rgb,
-    /// Components smaller than this share of the image are dropped, 0..=1.
+    /// Components smaller than this share of the image are dropped, 0 to below 1.
     #[serde(default)]
     pub min_area_fraction: f32,
 }
@@ -140,16 +140,22 @@ impl Config {
             if labels[..i].contains(&class.label) {
                 return bad("classes.label", format!("\"{}\" stands twice", class.label));
             }
-            if !(0.0..=1.0).contains(&class.min_area_fraction) {
-                return bad("classes.min_area_fraction", format!("{} is no share", class.min_area_fraction));
+            if !(0.0..1.0).contains(&class.min_area_fraction) {
+                let reason = format!("{} must lie from 0 to below 1", class.min_area_fraction);
+                return bad("classes.min_area_fraction", reason);
             }
         }
-        for derived in &self.derived {
-            if labels.contains(&derived.label) || !is_label(&derived.label) {
+        for (i, derived) in self.derived.iter().enumerate() {
+            let taken = labels.contains(&derived.label)
+                || self.derived[..i].iter().any(|earlier| earlier.label == derived.label);
+            if taken || !is_label(&derived.label) {
                 return bad(
                     "derived.label",
                     format!("\"{}\" is taken or not of a-z, 0-9 and _", derived.label),
                 );
+            }
+            if derived.of.is_empty() {
+                return bad("derived.of", format!("\"{}\" joins no class", derived.label));
             }
             if let Some(unknown) = derived.of.iter().find(|label| !labels.contains(label)) {
                 return bad("derived.of", format!("\"{unknown}\" is none of the classes"));
@@ -167,6 +173,23 @@ impl Config {
         let size = self.preprocess.input_size;
         if let Err(error) = self.graph().shapes(size, size) {
             return bad("network", error.to_string());
+        }
+        if let Some((field, reason)) = self.augment.fault() {
+            return bad(&format!("augment.{field}"), reason.into());
+        }
+        let PhantomSpec { size, min_aspect, .. } = self.phantom;
+        if !(64..=4096).contains(&size) || !(0.1..=1.0).contains(&min_aspect) {
+            return bad("phantom", "size must lie in 64..=4096 and min_aspect in 0.1..=1".into());
+        }
+        if (size as f32 * min_aspect).round() < 64.0 {
+            return bad("phantom", "size times min_aspect must reach 64".into());
+        }
+        let ExportSpec { mask_max_side, min_agreement, .. } = self.export;
+        if !(16..=8192).contains(&mask_max_side) {
+            return bad("export.mask_max_side", format!("{mask_max_side} must lie in 16..=8192"));
+        }
+        if !(min_agreement > 0.5 && min_agreement <= 1.0) {
+            return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
         }
         if let Some(unknown) = self.export.licenses.keys().find(|name| !self.data.contains_key(*name)) {
             return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
@@ -262,6 +285,14 @@ mod tests {
             ("[[derived]]\nlabel = \"lungs\"\nof = [\"left_lung\"]\n", "left_lung"),
             ("[preprocess]\ninput_size = 320\n", "filter"),
             ("[network]\ninput_channels = 3\n", "one channel"),
+            ("[[derived]]\nlabel = \"none\"\nof = []\n", "joins no class"),
+            ("[augment]\nblur = inf\n", "augment.blur"),
+            ("[augment]\nscale = [1.2, 0.8]\n", "augment.scale"),
+            ("[augment]\nnoise_probability = 1.5\n", "augment.noise_probability"),
+            ("[phantom]\nmin_aspect = nan\n", "min_aspect"),
+            ("[phantom]\nsize = 100\nmin_aspect = 0.5\n", "must reach 64"),
+            ("[export]\nmask_max_side = 9000\n", "mask_max_side"),
+            ("[export]\nmin_agreement = 0.2\n", "min_agreement"),
         ] {
             let error = parse(extra).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -281,8 +312,8 @@ mod tests {
     #[test]
     fn shipped_experiments_are_valid_and_their_data_imports() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in files.filter(|path| path.extension().is_some_and(|e| e == "toml")) {
             let config = Config::load(&path).unwrap();
             match crate::dataset::data_root() {
                 Ok(root) => assert!(!config.index(&root).unwrap().records.is_empty()),

@@ -113,18 +113,11 @@ impl FolderSpec {
     }
 
     fn check_columns(&self, table: &Path, columns: &[String]) -> Result<(), DatasetError> {
-        let templates = [
-            Some(&self.image),
-            Some(&self.mask),
-            Some(&self.split),
-            Some(&self.patient),
-            self.source.as_ref(),
-        ];
-        for template in templates.into_iter().flatten() {
-            let missing = template.fields().find(|&field| {
-                let is_class = field == "class" && std::ptr::eq(template, &raw const self.mask);
-                !is_class && !columns.iter().any(|name| name == field)
-            });
+        // Each with the field that is no column.
+        let templates = [(&self.image, ""), (&self.mask, "class"), (&self.split, ""), (&self.patient, "")];
+        for (template, given) in templates.into_iter().chain(self.source.as_ref().map(|t| (t, ""))) {
+            let missing =
+                template.fields().find(|&field| field != given && !columns.iter().any(|name| name == field));
             if let Some(column) = missing {
                 return Err(DatasetError::NoColumn {
                     path: table.to_owned(),

@@ -19,7 +19,7 @@ pub struct PhantomSpec {
     /// Longer side in pixels at which a phantom is rendered. Above `input_size`, so that the resize that
     /// real radiographs go through acts on phantoms as well.
     pub size: usize,
-    /// Smallest ratio of the shorter to the longer side, 0..=1.
+    /// Smallest ratio of the shorter to the longer side, 0.1 to 1; the shorter is 64 pixels or more.
     pub min_aspect: f32,
     /// Seed of the pool, apart from the training's.
     pub seed: u64,

@@ -67,11 +67,6 @@ impl BatchPlan {
         Ok(Self { spec, augment, real: real.into(), phantoms: phantoms.into() })
     }
 
-    /// Images a batch.
-    pub fn batch_len(&self) -> usize {
-        self.spec.batch
-    }
-
     /// Batch `number`.
     pub fn batch(&self, number: u64) -> Batch {
         let first = number * self.spec.batch as u64;

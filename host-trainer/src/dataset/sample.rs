@@ -65,6 +65,12 @@ impl Sample {
         self.image.iter().map(|&v| f32::from(v) / 65535.0).collect()
     }
 
+    /// Grey values as the network reads them: (v − mean) / std.
+    pub fn normalized(&self, mean: f32, std: f32) -> Vec<f32> {
+        let scale = 1.0 / std;
+        self.gray().iter().map(|v| (v - mean) * scale).collect()
+    }
+
     /// The class's mask on the model's grid: pixels covered by half or more. `None`: not annotated.
     pub fn mask(&self, class: usize) -> Option<Mask> {
         let coverage = self.targets[class].as_ref()?;

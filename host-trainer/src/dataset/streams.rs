@@ -6,8 +6,6 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Stream {
-    /// Initial weights.
-    Weights = 1,
     /// Order of an epoch.
     Order = 2,
     /// Augmentation of one draw.

@@ -57,9 +57,7 @@ impl<'a> Predictor<'a> {
     pub fn fit_thresholds(&mut self, samples: &[Sample]) -> Result<Vec<Option<f64>>, EvaluateError> {
         let mut search = ThresholdSearch::new(self.classes.len());
         for sample in samples {
-            let gray = sample.gray();
-            let scale = 1.0 / self.preprocess.std;
-            let image: Vec<f32> = gray.iter().map(|v| (v - self.preprocess.mean) * scale).collect();
+            let image = sample.normalized(self.preprocess.mean, self.preprocess.std);
             search.add(sample, &self.logits(&image)?);
         }
         let best = search.best();

@@ -22,6 +22,8 @@ pub(super) struct Contents<'a> {
 /// Writes a bundle beside `out`, opens it as the agent would, and only then puts it in the place of an older one.
 pub(super) fn write(out: &Path, contents: &Contents<'_>) -> Result<(), ExportError> {
     let io = |path: &Path, source| ExportError::Io { path: path.to_owned(), source };
+    // Without a trailing slash, after which "beside" would be inside.
+    let out = &out.components().collect::<PathBuf>();
     let replaces = out.exists();
     if replaces && !out.join(MANIFEST).is_file() {
         return Err(ExportError::NotABundle { path: out.to_owned() });

@@ -168,7 +168,7 @@ impl Rung {
 
 fn normalised(config: &Config, sample: &Sample, device: Device) -> Result<Tensor, tch::TchError> {
     let (size, spec) = (sample.size() as i64, &config.preprocess);
-    let scale = 1.0 / spec.std;
-    let values: Vec<f32> = sample.gray().iter().map(|v| (v - spec.mean) * scale).collect();
-    Tensor::f_from_slice(&values)?.f_view([1, 1, size, size])?.f_to_device(device)
+    Tensor::f_from_slice(&sample.normalized(spec.mean, spec.std))?
+        .f_view([1, 1, size, size])?
+        .f_to_device(device)
 }

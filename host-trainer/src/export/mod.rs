@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn an_int8_bundle_opens_and_is_replaced_whole() {
         let (config, dir) = (config(), tempfile::tempdir().unwrap());
-        let (model, out) = (model(&config), dir.path().join("tiny"));
+        // With a trailing slash, as shells complete folders.
+        let (model, out) = (model(&config), dir.path().join("tiny/"));
         let export_as = |quantize| {
             let device = Device::Cpu;
             export(&Request { config: &config, model: &model, index: None, quantize, device, out: &out })

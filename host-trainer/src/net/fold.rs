@@ -43,15 +43,15 @@ pub fn fold_batch_norm(graph: &Graph, params: &Params) -> Result<(Graph, Params)
             Op::Dropout { .. } => moved.push(moved[node.inputs[0].0]),
             Op::BatchNorm2d(norm) => {
                 let input = node.inputs[0];
-                let conv = &graph.node(input).name;
-                let alone = consumers[input.0] == [id] && !graph.outputs.contains(&input);
+                let Node { name: conv, op: before, .. } = graph.node(input);
+                // The old graph's input: a dropout or a normalization may have moved into a convolution's place.
+                let foldable = matches!(before, Op::Conv2d(_))
+                    && consumers[input.0] == [id]
+                    && !graph.outputs.contains(&input);
                 let target = moved[input.0];
-                let Op::Conv2d(op) = &mut nodes[target.0].op else {
+                let (true, Op::Conv2d(op)) = (foldable, &mut nodes[target.0].op) else {
                     return Err(FoldError::NoConvolution { norm: node.name.clone(), input: conv.clone() });
                 };
-                if !alone {
-                    return Err(FoldError::NoConvolution { norm: node.name.clone(), input: conv.clone() });
-                }
                 let (gamma, beta) = (own(ParameterRole::Gamma), own(ParameterRole::Beta));
                 let (mean, var) = (own(ParameterRole::RunningMean), own(ParameterRole::RunningVar));
                 // In f64: the deviation of a dead channel may be tiny and its factor large.
@@ -146,5 +146,12 @@ mod tests {
         let n = g.batch_norm("n", x);
         let graph = g.finish(&[n]);
         assert!(matches!(fold_batch_norm(&graph, &he_init(&graph, 1)), Err(FoldError::NoConvolution { .. })));
+        let (mut g, x) = GraphBuilder::new("twice", 1);
+        let c = g.conv("c", x, 2, 1, |_| ());
+        let n = g.batch_norm("first", c);
+        let n = g.batch_norm("second", n);
+        let graph = g.finish(&[n]);
+        let fault = fold_batch_norm(&graph, &he_init(&graph, 1)).unwrap_err().to_string();
+        assert!(fault.contains("`second`") && fault.contains("`first`"), "{fault}");
     }
 }

@@ -1,7 +1,6 @@
 //! The numbers of a network, on the CPU and without libtorch: what a checkpoint holds and an export reads.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize};
 
@@ -36,25 +35,9 @@ impl ParamTensor {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params(BTreeMap<String, ParamTensor>);
 
-/// Why parameters cannot be read, written or used.
+/// Why parameters cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ParamsError {
-    /// The file cannot be read.
-    #[error("cannot read parameters from {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file cannot be written.
-    #[error("cannot write parameters to {path}: check free space and permissions")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// Not a safetensors file, or a truncated one.
     #[error("not a whole safetensors file")]
     Format(#[from] SafeTensorError),
@@ -198,24 +181,6 @@ impl Params {
         }
         Ok(params)
     }
-
-    /// Reads a safetensors file.
-    ///
-    /// # Errors
-    /// As [`Params::from_bytes`], or [`ParamsError::Read`].
-    pub fn load(path: &Path) -> Result<Self, ParamsError> {
-        let bytes = std::fs::read(path).map_err(|source| ParamsError::Read { path: path.into(), source })?;
-        Self::from_bytes(&bytes)
-    }
-
-    /// Writes a safetensors file. Not atomic: write beside the target and rename where that matters.
-    ///
-    /// # Errors
-    /// [`ParamsError::Write`].
-    pub fn save(&self, path: &Path) -> Result<(), ParamsError> {
-        std::fs::write(path, self.to_bytes())
-            .map_err(|source| ParamsError::Write { path: path.into(), source })
-    }
 }
 
 impl FromIterator<(String, ParamTensor)> for Params {
@@ -242,10 +207,7 @@ mod tests {
     fn a_file_keeps_every_bit_and_equal_tensors_give_equal_bytes() {
         let (_, mut params) = net();
         params.insert("odd", ParamTensor::new(vec![3], vec![-0.0, f32::MIN_POSITIVE / 2.0, f32::MAX]));
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("p.safetensors");
-        params.save(&path).unwrap();
-        let back = Params::load(&path).unwrap();
+        let back = Params::from_bytes(&params.to_bytes()).unwrap();
         assert_eq!(back.to_bytes(), params.to_bytes());
         assert_eq!(back.get("odd").unwrap().data[0].to_bits(), (-0.0f32).to_bits());
     }

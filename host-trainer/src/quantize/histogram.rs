@@ -10,7 +10,7 @@ use super::scheme::Affine;
 pub enum Method {
     /// Everything that was seen.
     MinMax,
-    /// This share of the values on either side of zero lies within, as 0.9999.
+    /// On either side at most the rest of this share of all values lies beyond, as 0.9999.
     Percentile(f64),
     /// The fraction of min–max with the least mean squared error of the stored values.
     Mse,
@@ -138,7 +138,7 @@ impl Histogram {
     }
 
     fn percentile(&self, share: f64, all: Range) -> Range {
-        // Values beyond the range on each side, at most.
+        // Values beyond the range, at most: on each side, of all.
         let total: u64 = self.counts.iter().sum();
         let allowed = ((1.0 - share.clamp(0.0, 1.0)) * total as f64).floor() as u64;
         let mut passed = 0;

@@ -48,7 +48,7 @@ impl ValidationSet {
             let (n, c, s) = (samples.len() as i64, classes as i64, samples[0].size() as i64);
             let (mut images, mut truth, mut valid) = (Vec::new(), Vec::new(), Vec::new());
             for sample in samples {
-                images.extend(sample.gray().iter().map(|v| (v - mean) * (1.0 / std)));
+                images.extend(sample.normalized(mean, std));
                 for class in 0..classes {
                     let mask = sample.mask(class);
                     valid.push(mask.is_some());

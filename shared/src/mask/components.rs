@@ -118,7 +118,7 @@ mod tests {
             let mut fast = original.clone();
             remove_small_components(&mut fast, min);
             let mut slow = original.clone();
-            let mut seen = vec![false; 12 * 9];
+            let mut seen = [false; 12 * 9];
             for start in 0..12 * 9 {
                 if original.data()[start] == 0 || seen[start] {
                     continue;

@@ -140,13 +140,15 @@ impl Mask {
         }
     }
 
-    /// Nearest-neighbour resampling at pixel centres.
+    /// Nearest-neighbour resampling at pixel centres; a mask without pixels gives background.
     pub fn resize_nearest(&self, rows: usize, cols: usize) -> Self {
         if (rows, cols) == (self.rows, self.cols) {
             return self.clone();
         }
-        let source =
-            |i: usize, n: usize, from: usize| ((2 * i + 1) * from / (2 * n)).min(from.saturating_sub(1));
+        if self.data.is_empty() {
+            return Self::empty(rows, cols);
+        }
+        let source = |i: usize, n: usize, from: usize| (2 * i + 1) * from / (2 * n);
         let columns: Vec<usize> = (0..cols).map(|c| source(c, cols, self.cols)).collect();
         Self::from_fn(rows, cols, |r, c| self.data[source(r, rows, self.rows) * self.cols + columns[c]] != 0)
     }
@@ -166,5 +168,41 @@ impl Mask {
     fn zip<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (u8, u8)> + 'a {
         assert_eq!((self.rows, self.cols), (other.rows, other.cols), "masks of different size");
         self.data.iter().copied().zip(other.data.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iou_counts_pixels_and_two_empty_masks_agree() {
+        let (a, b) = (Mask::from_fn(2, 4, |_, c| c < 2), Mask::from_fn(2, 4, |_, c| c == 1 || c == 2));
+        assert_eq!((a.area(), a.intersection(&b), a.union(&b)), (4, 2, 6));
+        assert!((a.iou(&b) - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(Mask::empty(2, 4).iou(&Mask::empty(2, 4)), 1.0);
+    }
+
+    #[test]
+    fn the_box_is_tight() {
+        let mask = Mask::from_fn(6, 9, |r, c| (r, c) == (1, 7) || (r, c) == (4, 3));
+        assert_eq!(mask.bbox(), Some(BBox { x: 3, y: 1, width: 5, height: 4 }));
+        assert_eq!(Mask::empty(6, 9).bbox(), None);
+    }
+
+    #[test]
+    fn resampling_keeps_halves_and_takes_any_size() {
+        let half = Mask::from_fn(4, 6, |_, c| c < 3);
+        for (rows, cols) in [(8, 12), (2, 2), (1, 10)] {
+            assert_eq!(half.resize_nearest(rows, cols), Mask::from_fn(rows, cols, |_, c| c < cols / 2));
+        }
+        assert_eq!(half.resize_nearest(0, 6), Mask::empty(0, 6));
+        assert_eq!(Mask::empty(0, 0).resize_nearest(3, 2), Mask::empty(3, 2));
+    }
+
+    #[test]
+    fn pictures_keep_the_mask() {
+        let mask = Mask::from_fn(3, 5, |r, c| (r + c) % 2 == 0);
+        assert_eq!(Mask::from_gray(&mask.to_gray()), mask);
     }
 }

@@ -1,13 +1,17 @@
 //! COCO compressed run-length encoding.
 //!
 //! Runs alternate background and foreground in column-major order, starting with background (perhaps of
-//! length 0). Each run, from the third on as the difference to the run two before, is written in groups of
+//! length 0). Each run, from the fourth on as the difference to the run two before, is written in groups of
 //! five bits, low group first, bit 6 = more follow, sign-extended, offset by 48 into printable ASCII: the
 //! `counts` string of pycocotools (`rleToString` in cocoapi's `maskApi.c`).
 
 use serde::{Deserialize, Serialize};
 
 use super::Mask;
+
+/// Most pixels of a mask: four times the largest published grid. Some ten characters can claim any number of
+/// pixels, so a hostile code would otherwise decide how much memory decoding takes.
+const MAX_PIXELS: usize = 1 << 28;
 
 /// A compressed mask as COCO JSON holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -38,6 +42,14 @@ pub enum RleError {
     Run {
         /// Its index.
         index: usize,
+    },
+    /// A mask beyond all sense; nothing was allocated for it.
+    #[error("RLE mask of {rows} × {cols} pixels exceeds the limit of {MAX_PIXELS} in all")]
+    TooLarge {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        cols: usize,
     },
     /// Runs do not fill the mask.
     #[error("RLE runs cover {covered} pixels, but {rows} × {cols} is {}", .rows.saturating_mul(*.cols))]
@@ -92,7 +104,8 @@ impl Rle {
     pub fn runs(&self) -> Result<Vec<usize>, RleError> {
         let [rows, cols] = self.size;
         let wrong = |covered| RleError::Size { covered, rows, cols };
-        let total = rows.checked_mul(cols).ok_or(wrong(0))?;
+        let total = rows.checked_mul(cols).filter(|&n| n <= MAX_PIXELS);
+        let total = total.ok_or(RleError::TooLarge { rows, cols })?;
         let mut covered = 0_usize;
         let runs = decompress(&self.counts)?;
         for &run in &runs {
@@ -164,7 +177,7 @@ fn decompress(counts: &str) -> Result<Vec<usize>, RleError> {
             x |= -1 << shift;
         }
         if runs.len() > 2 {
-            x += runs[runs.len() - 2] as i64;
+            x = x.saturating_add(runs[runs.len() - 2] as i64);
         }
         runs.push(usize::try_from(x).map_err(|_| RleError::Run { index: runs.len() })?);
         (x, shift) = (0, 0);
@@ -259,6 +272,10 @@ mod tests {
         assert_eq!(decode([2, 2], "5"), RleError::Size { covered: 5, rows: 2, cols: 2 });
         assert_eq!(decode([2, 2], "O"), RleError::Run { index: 0 });
         assert_eq!(decode([2, 2], "oooooooooooooooooooo"), RleError::Run { index: 0 });
-        assert_eq!(decode([usize::MAX, 2], "4"), RleError::Size { covered: 0, rows: usize::MAX, cols: 2 });
+        assert_eq!(decode([usize::MAX, 2], "4"), RleError::TooLarge { rows: usize::MAX, cols: 2 });
+        assert_eq!(decode([1 << 20, 1 << 20], "4"), RleError::TooLarge { rows: 1 << 20, cols: 1 << 20 });
+        // Every run is 2^59 longer than the one before the last: their growth must not overflow.
+        let growing = "ooooooooooo?".repeat(64);
+        assert!(matches!(decode([2, 2], &growing), RleError::Size { .. }));
     }
 }

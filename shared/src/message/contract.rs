@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_schema_that_asyncapi_names_exists() {
+    fn asyncapi_names_every_schema() {
         let documents = documents();
         let text = asyncapi().to_string();
         for (name, _) in &documents[..documents.len() - 1] {

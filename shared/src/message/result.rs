@@ -169,17 +169,14 @@ impl Message for ResultEnvelope {
             check(finding.threshold > 0.0 && finding.threshold < 1.0, field("threshold"), "is outside 0..1")?;
             check((0.0..=1.0).contains(&finding.area_fraction), field("area_fraction"), "is outside 0..=1")?;
             let [rows, cols] = finding.mask.size;
-            check(
-                rows <= self.image.rows && cols <= self.image.cols,
-                field("mask.size"),
-                "exceeds the image",
-            )?;
+            let fits = (1..=self.image.rows).contains(&rows) && (1..=self.image.cols).contains(&cols);
+            check(fits, field("mask.size"), "is empty or exceeds the image")?;
             let area = finding.mask.area().map_err(|e| MessageError::Field {
                 what: Self::WHAT,
                 field: field("mask"),
                 problem: format!("is no mask: {e}"),
             })?;
-            let fraction = area as f64 / (rows * cols).max(1) as f64;
+            let fraction = area as f64 / (rows * cols) as f64;
             check(
                 (fraction - finding.area_fraction).abs() < 1e-6,
                 field("area_fraction"),
@@ -285,11 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn absurd_sizes_are_refused_without_overflow() {
+        let most = u64::MAX;
+        let text = refusal(|v| {
+            (v["image"]["rows"], v["image"]["cols"]) = (most.into(), most.into());
+            (v["transform"]["source_rows"], v["transform"]["source_cols"]) = (most.into(), most.into());
+            v["transform"]["input_size"] = most.into();
+        });
+        assert!(text.contains("transform"), "{text}");
+    }
+
+    #[test]
     fn contradictions_are_named() {
         assert!(refusal(|v| v["findings"][0]["score"] = 1.5.into()).contains("findings[0].score"));
         assert!(refusal(|v| v["findings"][0]["mask"]["counts"] = "4".into()).contains("findings[0].mask"));
         assert!(refusal(|v| v["findings"][0]["area_fraction"] = 0.5.into()).contains("area_fraction"));
         assert!(refusal(|v| v["findings"][0]["bbox"] = serde_json::Value::Null).contains("bbox"));
+        assert!(refusal(|v| v["findings"][0]["mask"]["size"] = [0, 0].into()).contains("mask.size"));
         assert!(refusal(|v| v["transform"]["pad_left"] = 3.into()).contains("transform"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "1.2.3".into()).contains("result_id"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "../x".into()).contains("UID"));

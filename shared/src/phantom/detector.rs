@@ -111,7 +111,7 @@ fn gaussian(plane: &mut Plane, sigma: f64) {
             *out = v;
         }
     }
-    // Columns: rows above are kept as they were in a ring.
+    // Columns, whole rows at a time.
     let source = plane.data.clone();
     for row in 0..rows {
         let out = &mut plane.data[row * cols..][..cols];

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::Structure;
+
 /// A side of the patient.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,6 +115,14 @@ impl Side {
         match self {
             Self::Right => -1.0,
             Self::Left => 1.0,
+        }
+    }
+
+    /// The lung of this side.
+    pub(super) fn lung(self) -> Structure {
+        match self {
+            Self::Right => Structure::RightLung,
+            Self::Left => Structure::LeftLung,
         }
     }
 }

@@ -61,10 +61,6 @@ impl Layers {
 
     /// Whether a pixel lies in the lung field of a side.
     pub(super) fn in_field(&self, side: Side, index: usize) -> bool {
-        let structure = match side {
-            Side::Left => Structure::LeftLung,
-            Side::Right => Structure::RightLung,
-        };
-        self.masks[&structure].data()[index] != 0
+        self.masks[&side.lung()].data()[index] != 0
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Structure;
 use super::canvas::{Knot, band, ellipse, smooth};
 use super::curve::smoothstep;
-use super::findings::{Effusion, Findings, Nodule, Opacity, PleuralAir, Side};
+use super::findings::{Effusion, Findings, Nodule, Opacity, PleuralAir};
 use super::layers::Layers;
 use super::texture::{Fractal, Stream, stream};
 use super::thorax::Thorax;
@@ -178,10 +178,6 @@ fn pneumothorax(layers: &mut Layers, view: View, thorax: &Thorax, p: &PleuralAir
 fn fluid(layers: &mut Layers, view: View, thorax: &Thorax, e: &Effusion) {
     let half = thorax.side(e.side);
     let level = (half.sulcus * (1.0 - e.height)) as f32 + 0.35 * e.meniscus as f32;
-    let lung = match e.side {
-        Side::Left => Structure::LeftLung,
-        Side::Right => Structure::RightLung,
-    };
     for row in 0..view.rows {
         let points = view.row(row);
         for col in 0..view.cols {
@@ -203,7 +199,7 @@ fn fluid(layers: &mut Layers, view: View, thorax: &Thorax, e: &Effusion) {
             let filled = &mut layers.filling.data[i];
             *filled = filled.max(0.97 * layers.lung.data[i] * t * (2.0 - t));
             if depth > 0.0 && layers.in_field(e.side, i) {
-                layers.mask(lung).set(row, col, false);
+                layers.mask(e.side.lung()).set(row, col, false);
                 layers.mask(Structure::PleuralEffusion).set(row, col, true);
                 layers.mask(Structure::Pneumothorax).set(row, col, false);
             }

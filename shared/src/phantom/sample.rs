@@ -20,15 +20,15 @@ impl PhantomParams {
     }
 }
 
-/// A bell-shaped draw: mean, spread (about two standard deviations are kept), bounds.
+/// A bell-shaped draw (the sum of six uniform ones): mean, standard deviation, bounds.
 fn around(rng: &mut ChaCha8Rng, mean: f64, sd: f64, min: f64, max: f64) -> f64 {
     let normal: f64 = (0..6).map(|_| rng.random_range(-1.0..=1.0)).sum::<f64>() * 0.5_f64.sqrt();
     (mean + sd * normal).clamp(min, max)
 }
 
-/// Log-uniform.
+/// Log-uniform. The logarithm's rounding must not leave the bounds.
 fn spread(rng: &mut ChaCha8Rng, min: f64, max: f64) -> f64 {
-    rng.random_range(min.ln()..max.ln()).exp()
+    rng.random_range(min.ln()..max.ln()).exp().clamp(min, max)
 }
 
 fn anatomy(rng: &mut ChaCha8Rng, bedside: bool) -> Anatomy {
@@ -44,10 +44,11 @@ fn anatomy(rng: &mut ChaCha8Rng, bedside: bool) -> Anatomy {
     };
     Anatomy {
         thorax_width,
-        lung_height: inspiration * thorax_width,
+        // Products of draws, each within its own bounds, may leave those of the parameter.
+        lung_height: (inspiration * thorax_width).clamp(120.0, 400.0),
         thorax_depth: around(rng, 190.0, 22.0, 140.0, 260.0),
         upper_width: around(rng, 1.0, 0.05, 0.86, 1.14),
-        dome_height: around(rng, 0.165, 0.05, 0.05, 0.3) * thorax_width * inspiration,
+        dome_height: (around(rng, 0.165, 0.05, 0.05, 0.3) * thorax_width * inspiration).clamp(5.0, 120.0),
         left_dome_drop: around(rng, 8.0, 9.0, -18.0, 34.0),
         dome_position: around(rng, 0.52, 0.06, 0.38, 0.68),
         mediastinum: around(rng, 0.071 + 0.03 * poor, 0.012, 0.045, 0.125),

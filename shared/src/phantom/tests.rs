@@ -288,6 +288,15 @@ fn parameters_survive_toml_and_unknown_keys_do_not() {
     assert!(toml::from_str::<PhantomParams>(&typo).is_err());
 }
 
+/// Some ranges are left by products of draws only, as by the lungs of one patient in 16 000: hence so many.
+#[test]
+fn every_random_patient_is_in_range() {
+    for seed in 0..50_000 {
+        let params = PhantomParams::random(seed, 512, 448);
+        assert_eq!(params.validate(), Ok(()), "seed {seed}");
+    }
+}
+
 #[test]
 fn random_findings_have_hospital_frequencies() {
     let all: Vec<Findings> = (0..400).map(|seed| PhantomParams::random(seed, 256, 256).findings).collect();

@@ -111,9 +111,8 @@ impl PixelFrame {
     /// colour becomes luminance, 8 bit is spread over 16 (× 257).
     pub fn decode(reader: impl BufRead + Seek, limits: ImageLimits) -> Result<Self, FrameError> {
         let mut reader = ImageReader::new(reader).with_guessed_format()?;
-        let mut decoder_limits = image::Limits::default();
-        decoder_limits.max_image_width = Some(limits.max_side);
-        decoder_limits.max_image_height = Some(limits.max_side);
+        // Sides are left to our own check below, whose error names them; decoders allocate pixels only later.
+        let mut decoder_limits = image::Limits::no_limits();
         // Up to RGBA of 16 bit, and the decoder's own scratch.
         decoder_limits.max_alloc = Some(limits.max_pixels.saturating_mul(12));
         reader.limits(decoder_limits);
@@ -144,5 +143,49 @@ impl PixelFrame {
         let samples = self.samples.iter().map(|v| (v >> 8) as u8).collect();
         ImageBuffer::from_raw(self.cols as u32, self.rows as u32, samples)
             .expect("rows × cols samples by construction")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn png(image: &DynamicImage) -> Cursor<Vec<u8>> {
+        let mut out = Cursor::new(Vec::new());
+        image.write_to(&mut out, image::ImageFormat::Png).unwrap();
+        out.set_position(0);
+        out
+    }
+
+    #[test]
+    fn sixteen_bits_survive_and_eight_are_spread() {
+        let frame = PixelFrame::new(2, 3, vec![0, 1, 257, 4095, 65_534, 65_535]).unwrap();
+        let file = png(&frame.to_image16().into());
+        assert_eq!(PixelFrame::decode(file, ImageLimits::default()).unwrap(), frame);
+        let gray = GrayImage::from_raw(3, 1, vec![0, 128, 255]).unwrap();
+        let decoded = PixelFrame::decode(png(&gray.into()), ImageLimits::default()).unwrap();
+        assert_eq!(decoded.samples(), [0, 128 * 257, 65_535]);
+        assert_eq!(decoded.to_image8().into_raw(), [0, 128, 255]);
+    }
+
+    #[test]
+    fn a_picture_beyond_a_limit_is_refused_with_its_size() {
+        let file = || png(&PixelFrame::new(20, 30, vec![0; 600]).unwrap().to_image16().into());
+        for limits in
+            [ImageLimits { max_side: 29, max_pixels: 1000 }, ImageLimits { max_side: 30, max_pixels: 599 }]
+        {
+            let error = PixelFrame::decode(file(), limits).unwrap_err().to_string();
+            assert!(error.contains("20 rows × 30 columns exceeds"), "{error}");
+        }
+        assert!(PixelFrame::decode(file(), ImageLimits { max_side: 30, max_pixels: 600 }).is_ok());
+    }
+
+    #[test]
+    fn samples_must_fill_the_frame() {
+        for (rows, cols, samples) in [(0, 3, 0), (3, 0, 0), (2, 2, 3), (usize::MAX, 2, 4)] {
+            assert!(PixelFrame::new(rows, cols, vec![0; samples]).is_err(), "{rows} × {cols}");
+        }
     }
 }

@@ -311,7 +311,8 @@ impl LutTable {
 
     fn get(&self, value: i64) -> u16 {
         let last = self.entries.len() as i64 - 1;
-        self.entries[(value - i64::from(self.first)).clamp(0, last) as usize]
+        // A huge rescale slope saturates the value already.
+        self.entries[value.saturating_sub(i64::from(self.first)).clamp(0, last) as usize]
     }
 }
 
@@ -421,6 +422,8 @@ mod tests {
         let mut p = pixels(&[0, 10, 11, 12, 4095]);
         p.voi = Some(VoiTransform::Lut(LutTable { first: 10, bits: 8, entries: vec![0, 128, 255] }));
         assert_eq!(values(&p), [0, 0, 32_896, 65_535, 65_535]);
+        p.modality = ModalityTransform::Rescale { slope: -1e300, intercept: 0.0 };
+        assert_eq!(values(&p), [0; 5]);
         p.modality = ModalityTransform::Lut(LutTable { first: 0, bits: 16, entries: vec![12] });
         assert_eq!(values(&p), [65_535; 5]);
     }

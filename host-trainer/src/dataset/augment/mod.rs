@@ -88,6 +88,40 @@ impl Default for AugmentSpec {
     }
 }
 
+impl AugmentSpec {
+    /// The first field that cannot work, and why.
+    pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        const RANGE: &str = "must be a rising pair above 0 and at most 10";
+        const SHARE: &str = "must lie in 0..=1";
+        let range = |[low, high]: [f32; 2]| low > 0.0 && low <= high && high <= 10.0;
+        let up_to = |most: f32, v: f32| (0.0..=most).contains(&v);
+        let share = |v| up_to(1.0, v);
+        [
+            ("rotation_deg", up_to(180.0, self.rotation_deg), "must lie in 0..=180"),
+            ("scale", range(self.scale), RANGE),
+            ("aspect", up_to(0.9, self.aspect), "must lie in 0..=0.9"),
+            ("translate", share(self.translate), SHARE),
+            ("shear_deg", up_to(80.0, self.shear_deg), "must lie in 0..=80"),
+            ("elastic", share(self.elastic), SHARE),
+            ("elastic_probability", share(self.elastic_probability), SHARE),
+            ("brightness", share(self.brightness), SHARE),
+            ("contrast", range(self.contrast), RANGE),
+            ("gamma", range(self.gamma), RANGE),
+            ("exposure_gradient", share(self.exposure_gradient), SHARE),
+            ("noise", share(self.noise), SHARE),
+            ("noise_probability", share(self.noise_probability), SHARE),
+            ("blur", up_to(20.0, self.blur), "must lie in 0..=20"),
+            ("blur_probability", share(self.blur_probability), SHARE),
+            ("collimation", up_to(0.5, self.collimation), "must lie in 0..=0.5"),
+            ("collimation_probability", share(self.collimation_probability), SHARE),
+            ("markers", self.markers <= 100, "must be at most 100"),
+            ("marker_size", share(self.marker_size), SHARE),
+        ]
+        .into_iter()
+        .find_map(|(field, holds, reason)| (!holds).then_some((field, reason)))
+    }
+}
+
 /// One augmented image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
