@@ -1,0 +1,163 @@
+//! Verifies what an agent depends on before it is trusted with images: configuration, bundle, folders, broker.
+
+mod broker;
+mod folders;
+pub mod golden;
+
+use std::path::Path;
+
+use shared::bundle::Bundle;
+
+use crate::config::AgentConfig;
+use crate::exit_code::{Exit, ExitStatus};
+use crate::infer::{Analyzer, AnalyzerOptions};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// What was found, for people.
+    pub outcome: Result<String, Failure>,
+}
+
+/// What is wrong and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Both, in words.
+    pub problem: String,
+    /// The class of failure.
+    pub exit: Exit,
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of dependence: what fails first explains what follows.
+    pub checks: Vec<Check>,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, exit: Exit, outcome: Result<String, impl ToString>) -> Self {
+        let outcome = outcome.map_err(|e| Failure { problem: e.to_string(), exit });
+        Self { name: name.into(), outcome }
+    }
+}
+
+impl Report {
+    /// The code of the first failure.
+    pub fn exit(&self) -> Exit {
+        self.checks.iter().find_map(|c| c.outcome.as_ref().err()).map_or(Exit::Ok, |failure| failure.exit)
+    }
+}
+
+/// Looks at a configuration and everything that it names.
+pub async fn config(path: &Path) -> Report {
+    let config = match AgentConfig::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            return Report { checks: vec![Check::new("configuration", error.exit(), Err(error))] };
+        }
+    };
+    let name = format!("{}/{}", config.site, config.device);
+    let mut report =
+        Report { checks: vec![Check::new("configuration", Exit::Config, Ok::<_, String>(name))] };
+    let options = AnalyzerOptions { limits: config.limits.decode() };
+    report.checks.extend(bundle(&config.bundle, config.threads, options).checks);
+    report.checks.extend(folders::checks(&config));
+    report.checks.push(broker::check(&config).await);
+    report
+}
+
+/// Looks at a bundle: digests and manifest, then the graph, then its golden images.
+pub fn bundle(dir: &Path, threads: usize, options: AnalyzerOptions) -> Report {
+    let mut report = Report::default();
+    let mut add = |name, outcome| report.checks.push(Check::new(name, Exit::Bundle, outcome));
+    let bundle = match Bundle::open(dir) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            add("bundle", Err(error.to_string()));
+            return report;
+        }
+    };
+    let manifest = bundle.manifest();
+    add("bundle", Ok(format!("{} {} at {}", manifest.name, manifest.version, dir.display())));
+    let mut analyzer = match Analyzer::with_tract(&bundle, threads, options) {
+        Ok(analyzer) => analyzer,
+        Err(error) => {
+            add("graph", Err(error.to_string()));
+            return report;
+        }
+    };
+    add("graph", Ok(analyzer.engine()));
+    let golden = golden::verify(&bundle, &mut analyzer);
+    add("golden images", golden.map(|report| report.to_string()).map_err(|e| e.to_string()));
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::testing::write_bundle;
+
+    fn failures(report: &Report) -> Vec<(&str, &str)> {
+        let failed = |c: &'_ Check| c.outcome.is_err();
+        report
+            .checks
+            .iter()
+            .filter(|c| failed(c))
+            .map(|c| (c.name.as_str(), c.outcome.as_ref().unwrap_err().problem.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn a_whole_bundle_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        write_bundle(dir.path()).unwrap();
+        let report = bundle(dir.path(), 1, AnalyzerOptions::default());
+        assert_eq!(report.exit(), Exit::Ok, "{report:?}");
+        assert_eq!(report.checks.len(), 3);
+    }
+
+    #[test]
+    fn an_altered_bundle_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        write_bundle(dir.path()).unwrap();
+        fs::write(dir.path().join("model.onnx"), b"evil").unwrap();
+        let report = bundle(dir.path(), 1, AnalyzerOptions::default());
+        assert_eq!(report.exit(), Exit::Bundle);
+        assert!(failures(&report)[0].1.contains("model.onnx is altered"), "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn every_failure_is_listed_with_its_remedy_and_the_first_gives_the_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        // A port of a listener that is gone.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = format!(
+            "site='s'\ndevice='d'\nbundle='nowhere'\nstate_dir='state'\n[mqtt]\nhost='127.0.0.1'\nport={port}\n\
+             [watch_folder]\npath='absent'\n"
+        );
+        fs::write(&path, text).unwrap();
+        let report = config(&path).await;
+        let names: Vec<&str> = failures(&report).iter().map(|f| f.0).collect();
+        assert_eq!(names, ["bundle", "watched folder", "broker"], "{report:?}");
+        assert_eq!(report.exit(), Exit::Bundle);
+        let broker = failures(&report)[2].1;
+        assert!(broker.contains(&format!("127.0.0.1:{port}")) && broker.contains("mqtt.host"), "{broker}");
+        assert!(!dir.path().join("state").exists(), "a check changes nothing");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_a_configuration_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        fs::write(&path, "colour = 1\n").unwrap();
+        let report = config(&path).await;
+        assert_eq!(report.exit(), Exit::Config);
+        assert!(failures(&report)[0].1.contains("colour"), "{report:?}");
+    }
+}

@@ -1,0 +1,51 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::bundle::BundleArgs;
+use super::error::CommandError;
+use crate::check::{self, Report};
+use crate::exit_code::Exit;
+use crate::infer::AnalyzerOptions;
+
+/// Verify configuration, bundle, folders and broker.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file, which names the bundle; without one only the bundle is verified
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    bundle: BundleArgs,
+}
+
+pub(super) fn main(args: &CheckArgs) -> Result<Exit, CommandError> {
+    let report = match &args.config {
+        Some(path) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(CommandError::Runtime)?;
+            runtime.block_on(check::config(path))
+        }
+        None => check::bundle(&args.bundle.dir()?, 1, AnalyzerOptions::default()),
+    };
+    println!("{}", table(&report));
+    Ok(report.exit())
+}
+
+fn table(report: &Report) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["check", "", "what was found"]);
+    for check in &report.checks {
+        let (state, text) = match &check.outcome {
+            Ok(found) => ("ok", found),
+            Err(failure) => ("FAILED", &failure.problem),
+        };
+        table.add_row([check.name.as_str(), state, text]);
+    }
+    table
+}

@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+
+use shared::bundle::BundleError;
+use shared::postprocess::LogitsError;
+
+use super::bundle::NoBundle;
+use crate::bench::BenchError;
+use crate::config::ConfigError;
+use crate::demo::DemoError;
+use crate::engine::EngineError;
+use crate::exit_code::{Exit, ExitStatus};
+use crate::pipeline::RunError;
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error(transparent)]
+    NoBundle(#[from] NoBundle),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    #[error(transparent)]
+    Logits(#[from] LogitsError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("failed to write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to write to the standard output: {0}")]
+    Stdout(#[source] std::io::Error),
+    #[error("failed to start the async run time: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl CommandError {
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stdout(e) if e.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl ExitStatus for CommandError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoBundle(_) | Self::Bundle(_) | Self::Engine(_) | Self::Logits(_) => Exit::Bundle,
+            Self::Bench(BenchError::Bundle(_) | BenchError::Engine(_)) => Exit::Bundle,
+            Self::Config(error) => error.exit(),
+            Self::Run(error) => error.exit(),
+            Self::Demo(error) => error.exit(),
+            Self::Write { .. } => Exit::Storage,
+            Self::Bench(BenchError::Analyze(_)) | Self::Stdout(_) | Self::Runtime(_) => Exit::Internal,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The agent's configuration: one TOML file, every key typed, unknown keys refused.
+//!
+//! Paths may be relative to the folder of the file. Every default stands at its field; a file needs `site`,
+//! `device`, `bundle`, `state_dir` and `[mqtt] host`.
+//!
+//! ```toml
+//! site = "north-clinic"
+//! device = "cart-3"
+//! bundle = "models/chexseg-first"
+//! state_dir = "/var/lib/chexseg"
+//!
+//! [mqtt]
+//! host = "broker.north-clinic.example"
+//!
+//! [watch_folder]
+//! path = "/srv/radiographs"
+//! ```
+
+mod limits;
+mod log;
+mod mqtt;
+mod watch_folder;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use shared::topic::{DeviceId, Slug};
+
+pub use limits::LimitsConfig;
+pub use log::{LogConfig, LogFormat, LogLevel};
+pub use mqtt::{MqttConfig, TlsConfig};
+pub use watch_folder::{OnTaken, WatchConfig};
+
+use crate::exit_code::{Exit, ExitStatus};
+
+/// Everything that differs between two devices.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The hospital or clinic: second part of every topic.
+    pub site: Slug,
+    /// The box, unique within its site: third part of every topic.
+    pub device: Slug,
+    /// Folder of the model bundle.
+    pub bundle: PathBuf,
+    /// Folder of the store; created if absent. Nothing else may write there.
+    pub state_dir: PathBuf,
+    /// Threads of the inference engine, 1 to 64. Default 1: the box has other work too.
+    #[serde(default = "one")]
+    pub threads: usize,
+    /// The broker.
+    pub mqtt: MqttConfig,
+    /// A folder whose radiographs are taken. Default: none.
+    #[serde(default)]
+    pub watch_folder: Option<WatchConfig>,
+    /// Bounds on what is decoded.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Log output.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("failed to read configuration {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key or a value of the wrong type.
+    #[error("configuration {}: {source}", .path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// A value out of its range.
+    #[error("configuration {}: {source}", .path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: ValueError,
+    },
+}
+
+/// A key whose value cannot work.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` is {found}: {remedy}")]
+pub struct ValueError {
+    /// Path of the key.
+    pub key: &'static str,
+    /// What stands there.
+    pub found: String,
+    /// What should.
+    pub remedy: String,
+}
+
+impl ExitStatus for ConfigError {
+    fn exit(&self) -> Exit {
+        Exit::Config
+    }
+}
+
+impl AgentConfig {
+    /// Reads and validates a file; relative paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the key and the remedy.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) })?;
+        config.anchor(path.parent().unwrap_or(Path::new("")));
+        config.validate().map_err(|source| ConfigError::Value { path: path.to_owned(), source })?;
+        Ok(config)
+    }
+
+    /// Checks the ranges that the types do not.
+    ///
+    /// # Errors
+    /// The first key that cannot work.
+    pub fn validate(&self) -> Result<(), ValueError> {
+        range("threads", self.threads as u64, 1, 64)?;
+        self.mqtt.validate()?;
+        self.limits.validate()?;
+        if let Some(watch) = &self.watch_folder {
+            watch.validate()?;
+            if watch.path.starts_with(&self.state_dir) || self.state_dir.starts_with(&watch.path) {
+                return Err(ValueError {
+                    key: "watch_folder.path",
+                    found: format!("{}", watch.path.display()),
+                    remedy:
+                        "choose a folder neither inside `state_dir` nor around it, or the agent would take \
+                             its own files"
+                            .into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The device in the topic tree.
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId { site: self.site.clone(), device: self.device.clone() }
+    }
+
+    fn anchor(&mut self, folder: &Path) {
+        // `join` leaves absolute paths alone.
+        let anchor = |path: &mut PathBuf| *path = folder.join(&*path);
+        anchor(&mut self.bundle);
+        anchor(&mut self.state_dir);
+        self.mqtt.paths().for_each(anchor);
+        if let Some(watch) = &mut self.watch_folder {
+            watch.paths().for_each(anchor);
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Checks an inclusive range.
+fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ValueError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ValueError { key, found: value.to_string(), remedy: format!("set it from {least} to {most}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "site = 'north'\ndevice = 'cart-3'\nbundle = 'model'\nstate_dir = '/state'\n";
+
+    fn load(text: &str) -> Result<AgentConfig, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        fs::write(&path, text).unwrap();
+        AgentConfig::load(&path).map_err(|e| e.to_string())
+    }
+
+    fn with(more: &str) -> Result<AgentConfig, String> {
+        load(&format!("{LEAST}[mqtt]\nhost = 'broker'\n{more}"))
+    }
+
+    #[test]
+    fn the_least_file_gets_every_default() {
+        let config = with("").unwrap();
+        assert_eq!(config.threads, 1);
+        assert_eq!((config.mqtt.port, config.mqtt.keep_alive_s, config.mqtt.require_ack), (1883, 30, false));
+        assert_eq!(config.limits, LimitsConfig::default());
+        assert_eq!(config.log, LogConfig::default());
+        assert!(config.watch_folder.is_none() && config.mqtt.tls.is_none());
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_files_folder() {
+        let config = with("[watch_folder]\npath = 'in'\non_taken = { move = 'done' }\n").unwrap();
+        assert!(config.bundle.is_absolute() && config.bundle.ends_with("model"));
+        assert_eq!(config.state_dir, Path::new("/state"));
+        let watch = config.watch_folder.unwrap();
+        assert!(watch.path.is_absolute());
+        assert!(matches!(watch.on_taken, OnTaken::Move(dir) if dir.is_absolute() && dir.ends_with("done")));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        for (text, key) in [
+            (format!("{LEAST}sight = 'x'\n[mqtt]\nhost = 'b'\n"), "sight"),
+            (format!("{LEAST}[mqtt]\nhost = 'b'\nprot = 1\n"), "prot"),
+            (format!("{LEAST}[mqtt]\nhost = 'b'\n[limits]\nmax_rows = 1\n"), "max_rows"),
+        ] {
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
+            assert!(error.contains("agent.toml") && error.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let error = load("site = 'a'\n").unwrap_err();
+        assert!(error.contains("missing field `device`"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_no_topic_part_is_refused() {
+        let error = load(&LEAST.replace("cart-3", "Cart 3")).unwrap_err();
+        assert!(error.contains("Cart 3") && error.contains("a-z"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_name_key_and_remedy() {
+        let error = load(&format!("threads = 0\n{LEAST}[mqtt]\nhost = 'b'\n")).unwrap_err();
+        assert!(error.contains("`threads` is 0: set it from 1 to 64"), "{error}");
+        for (text, key) in [
+            ("port = 0\n", "mqtt.port"),
+            ("keep_alive_s = 2\n", "mqtt.keep_alive_s"),
+            ("max_packet_bytes = 100\n", "mqtt.max_packet_bytes"),
+            ("username = 'x'\n", "mqtt.password_file"),
+            ("[watch_folder]\npath = '/in'\nsettle_ms = 1\n", "watch_folder.settle_ms"),
+            ("[watch_folder]\npath = '/state/in'\n", "watch_folder.path"),
+            ("[watch_folder]\npath = '/in'\non_taken = { move = '/in/done' }\n", "watch_folder.on_taken"),
+            ("[limits]\nmax_side = 0\n", "limits.max_side"),
+        ] {
+            let error = with(text).unwrap_err();
+            assert!(error.contains(&format!("`{key}`")), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_absent_is_named() {
+        let error = AgentConfig::load(Path::new("/nowhere/agent.toml")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/agent.toml"));
+        assert_eq!(error.exit(), Exit::Config);
+    }
+}

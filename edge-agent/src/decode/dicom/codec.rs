@@ -1,0 +1,181 @@
+//! Decompression of encapsulated pixel data.
+
+use std::borrow::Cow;
+
+use dicom_dictionary_std::uids;
+use dicom_encoding::TransferSyntax;
+use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
+
+use super::super::DecodeError;
+use super::super::guard::guarded;
+use super::codestream::Codestream;
+use super::outline::BIG_ENDIAN;
+use super::pixels::PixelModule;
+
+/// How pixel data is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// Not at all.
+    None,
+    /// JPEG, lossy or lossless.
+    Jpeg,
+    /// JPEG-LS, lossless or near-lossless.
+    JpegLs,
+    /// JPEG 2000, lossy or lossless.
+    Jpeg2000,
+    /// RLE Lossless.
+    Rle,
+}
+
+impl Compression {
+    /// What a transfer syntax uses; the list of what is decoded.
+    pub(super) fn of(syntax: &TransferSyntax) -> Result<Self, DecodeError> {
+        Ok(match syntax.uid() {
+            uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | BIG_ENDIAN => Self::None,
+            uids::JPEG_BASELINE8_BIT
+            | uids::JPEG_EXTENDED12_BIT
+            | uids::JPEG_LOSSLESS
+            | uids::JPEG_LOSSLESS_SV1 => Self::Jpeg,
+            uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => Self::JpegLs,
+            uids::JPEG2000_LOSSLESS | uids::JPEG2000 => Self::Jpeg2000,
+            uids::RLE_LOSSLESS => Self::Rle,
+            uid => return Err(DecodeError::TransferSyntax { uid: uid.to_owned(), name: syntax.name() }),
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Jpeg => "JPEG",
+            Self::JpegLs => "JPEG-LS",
+            Self::Jpeg2000 => "JPEG 2000",
+            Self::Rle => "RLE",
+        }
+    }
+}
+
+/// Decompresses the only frame to samples of 8 or 16 bit, little-endian, colour interleaved.
+pub(super) fn decompress(
+    fragments: &[&[u8]],
+    compression: Compression,
+    syntax: &TransferSyntax,
+    module: &PixelModule,
+) -> Result<Vec<u8>, DecodeError> {
+    let codec = compression.name();
+    let failed = |reason: String| DecodeError::Codec { codec, reason };
+    let data: Cow<'_, [u8]> = match fragments {
+        [] => return Err(DecodeError::Missing("fragment of PixelData (7FE0,0010)")),
+        [one] => Cow::Borrowed(*one),
+        many => Cow::Owned(many.concat()),
+    };
+    let header = match compression {
+        Compression::Jpeg | Compression::JpegLs => Some(Codestream::of_jpeg(&data)),
+        Compression::Jpeg2000 => Some(Codestream::of_jpeg2000(&data)),
+        Compression::None | Compression::Rle => None,
+    };
+    if let Some(header) = header {
+        check(header.ok_or_else(|| failed("it has no valid frame header".into()))?, module)
+            .map_err(failed)?;
+    }
+    guarded(codec, || {
+        if compression == Compression::JpegLs {
+            return jpeg_ls(&data, module).map_err(failed);
+        }
+        let reader = syntax.pixel_data_reader().ok_or_else(|| DecodeError::TransferSyntax {
+            uid: syntax.uid().to_owned(),
+            name: syntax.name(),
+        })?;
+        let mut out = Vec::new();
+        let frame = Frame { data: &data, syntax: syntax.uid(), module };
+        reader.decode_frame(&frame, 0, &mut out).map_err(|e| failed(e.to_string()))?;
+        Ok(out)
+    })
+}
+
+/// The codestream must be the image that the attributes describe, or a few bytes could ask for gigabytes.
+fn check(header: Codestream, module: &PixelModule) -> Result<(), String> {
+    let Codestream { rows, cols, components, precision } = header;
+    let expected = (module.rows as u32, module.cols as u32, module.samples_per_pixel);
+    if (rows, cols, components) != expected {
+        return Err(format!(
+            "it is {rows} × {cols} with {components} samples a pixel, the DICOM header says {} × {} with {}",
+            expected.0, expected.1, expected.2
+        ));
+    }
+    if u16::from(precision.div_ceil(8)) * 8 != module.bits_allocated {
+        return Err(format!(
+            "its {precision}-bit samples do not fit {} bits allocated",
+            module.bits_allocated
+        ));
+    }
+    Ok(())
+}
+
+fn jpeg_ls(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {
+    let (samples, _, _) =
+        jpegls::decode(data, module.cols as u32, module.rows as u32).map_err(|e| e.to_string())?;
+    Ok(match module.bits_allocated {
+        8 => samples.into_iter().map(|v| v as u8).collect(),
+        _ => samples.into_iter().flat_map(u16::to_le_bytes).collect(),
+    })
+}
+
+/// The only frame, as dicom-rs' decoders ask for it.
+struct Frame<'a> {
+    data: &'a [u8],
+    syntax: &'a str,
+    module: &'a PixelModule,
+}
+
+impl PixelDataObject for Frame<'_> {
+    fn transfer_syntax_uid(&self) -> &str {
+        self.syntax
+    }
+
+    fn rows(&self) -> Option<u16> {
+        u16::try_from(self.module.rows).ok()
+    }
+
+    fn cols(&self) -> Option<u16> {
+        u16::try_from(self.module.cols).ok()
+    }
+
+    fn samples_per_pixel(&self) -> Option<u16> {
+        Some(self.module.samples_per_pixel)
+    }
+
+    fn bits_allocated(&self) -> Option<u16> {
+        Some(self.module.bits_allocated)
+    }
+
+    fn bits_stored(&self) -> Option<u16> {
+        Some(u16::from(self.module.bits_stored))
+    }
+
+    fn photometric_interpretation(&self) -> Option<&str> {
+        None
+    }
+
+    fn number_of_frames(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn number_of_fragments(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    fn fragment(&self, fragment: usize) -> Option<Cow<'_, [u8]>> {
+        (fragment == 0).then_some(Cow::Borrowed(self.data))
+    }
+
+    fn offset_table(&self) -> Option<Cow<'_, [u32]>> {
+        Some(Cow::Borrowed(&[]))
+    }
+
+    fn raw_pixel_data(&self) -> Option<RawPixelData> {
+        Some(RawPixelData {
+            fragments: std::iter::once(self.data.to_vec()).collect(),
+            offset_table: std::iter::empty().collect(),
+        })
+    }
+}

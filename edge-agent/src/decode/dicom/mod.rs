@@ -1,0 +1,92 @@
+//! DICOM objects (PS3.3, PS3.5, PS3.10) to pixels.
+
+mod attributes;
+mod codec;
+mod codestream;
+mod grayscale;
+mod identity;
+mod outline;
+mod pixels;
+#[cfg(test)]
+mod tests;
+
+use dicom_dictionary_std::tags;
+use shared::message::SourceImage;
+use shared::pixel::{Photometric, PixelFrame, StoredPixels, VoiApplied};
+
+use self::attributes::Attributes;
+use self::codec::Compression;
+use self::outline::Outline;
+use self::pixels::{Interpretation, PixelModule};
+use super::{DecodeError, DecodeLimits, Decoded, DicomFraming, Format, content_uid};
+
+/// Decodes a single-frame image.
+pub(super) fn decode(
+    bytes: &[u8],
+    framing: DicomFraming,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
+    let outline = Outline::of(bytes, framing, limits.max_file_bytes)?;
+    // Before the header: what cannot be decompressed need not be parsed.
+    Compression::of(outline.syntax)?;
+    let attributes = Attributes::read(&outline.data[..outline.header_end], outline.syntax)?;
+    if outline.pixels.is_none() {
+        return Err(DecodeError::Missing("PixelData (7FE0,0010)"));
+    }
+    let module = PixelModule::read(&attributes, limits.image)?;
+    let samples = module.samples(&outline)?;
+    let (frame, photometric, voi_applied) = match module.interpretation {
+        Interpretation::Gray(photometric) => {
+            let (frame, voi) = render(samples, &module, photometric, &attributes)?;
+            (frame, photometric, voi)
+        }
+        Interpretation::Rgb | Interpretation::Ybr => {
+            (spread(samples, &module)?, Photometric::Monochrome2, VoiApplied::None)
+        }
+    };
+    let image = SourceImage {
+        study_instance_uid: attributes.uid(tags::STUDY_INSTANCE_UID),
+        series_instance_uid: attributes.uid(tags::SERIES_INSTANCE_UID),
+        sop_instance_uid: attributes.uid(tags::SOP_INSTANCE_UID).unwrap_or_else(|| content_uid(bytes)),
+        rows: frame.rows(),
+        cols: frame.cols(),
+        photometric,
+        voi_applied,
+    };
+    Ok(Decoded {
+        frame,
+        image,
+        acquired_at: identity::acquired_at(&attributes),
+        format: Format::Dicom(framing),
+    })
+}
+
+fn render(
+    samples: Vec<u16>,
+    module: &PixelModule,
+    photometric: Photometric,
+    attributes: &Attributes<'_>,
+) -> Result<(PixelFrame, VoiApplied), DecodeError> {
+    let stored = StoredPixels {
+        rows: module.rows,
+        cols: module.cols,
+        samples,
+        bits_stored: module.bits_stored,
+        signed: module.signed,
+        photometric,
+        modality: grayscale::modality(attributes, module.signed)?,
+        voi: grayscale::voi(attributes, module.signed)?,
+        presentation: grayscale::presentation(attributes),
+    };
+    let rendered = stored.render()?;
+    Ok((rendered.frame, rendered.voi))
+}
+
+/// Colour has no grey-scale transforms: it is display-referred.
+fn spread(mut samples: Vec<u16>, module: &PixelModule) -> Result<PixelFrame, DecodeError> {
+    let top = (1_u32 << module.bits_stored) - 1;
+    for value in &mut samples {
+        *value = (u32::from(*value).min(top) * 65_535 / top) as u16;
+    }
+    Ok(PixelFrame::new(module.rows, module.cols, samples)?)
+}

@@ -1,0 +1,360 @@
+//! The analysis of one image: decode → preprocess → engine → postprocess → result.
+//!
+//! `infer`, the daemon, the demo and the golden check all go this way and no other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use shared::PIPELINE_VERSION;
+use shared::bundle::Bundle;
+use shared::manifest::ClassSpec;
+use shared::mask::{Layer, Mask, Rle, draw_overlay};
+use shared::message::{
+    Finding, LatencyMs, ModelRef, QualityNote, ResultEnvelope, SCHEMA, SourceImage, result_id,
+};
+use shared::pixel::PixelFrame;
+use shared::postprocess::{ClassResult, LogitsError, mask_grid, segment};
+use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
+use uuid::Uuid;
+
+use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
+use crate::engine::{Engine, EngineError, EngineOutput, TractEngine};
+
+/// Owns the engine and everything of the manifest that an analysis needs. One worker thread owns it.
+pub struct Analyzer {
+    engine: Box<dyn Engine>,
+    preprocess: PreprocessSpec,
+    classes: Arc<[ClassSpec]>,
+    mask_max_side: usize,
+    model: ModelRef,
+    options: AnalyzerOptions,
+}
+
+/// What is not the model's but the device's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnalyzerOptions {
+    /// Bounds on the image.
+    pub limits: DecodeLimits,
+}
+
+/// Why an image has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The image.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The network.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Its output.
+    #[error(transparent)]
+    Logits(#[from] LogitsError),
+}
+
+impl AnalyzeError {
+    /// A short stable name of the kind, for tables, logs and counters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Decode(error) => error.code(),
+            Self::Engine(_) => "engine_failed",
+            Self::Logits(_) => "model_damaged",
+        }
+    }
+
+    /// Whether the image is at fault, so that it will fail again with any model.
+    pub fn is_about_image(&self) -> bool {
+        matches!(self, Self::Decode(_))
+    }
+}
+
+/// One analysed image.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// The radiograph.
+    pub frame: PixelFrame,
+    /// Its identity.
+    pub image: SourceImage,
+    /// When the unit made it.
+    pub acquired_at: Option<Timestamp>,
+    /// When the network ran.
+    pub inferred_at: Timestamp,
+    /// Between source pixels and the network's grid.
+    pub letterbox: Letterbox,
+    /// One for each class, in the manifest's order, on the published grid (longer side at most the manifest's
+    /// `mask_max_side`).
+    pub results: Vec<ClassResult>,
+    /// What the network put out.
+    pub logits: EngineOutput,
+    /// The classes, in the manifest's order.
+    pub classes: Arc<[ClassSpec]>,
+    /// The model.
+    pub model: ModelRef,
+    /// What a technician should know.
+    pub quality: Vec<QualityNote>,
+    /// Where the time went.
+    pub latency: LatencyMs,
+}
+
+/// What a result says about the agent rather than the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// This start of the agent.
+    pub boot_id: Uuid,
+    /// Counts results of this boot, from 1.
+    pub seq: u64,
+    /// Whether the device's clock is known to be synchronised.
+    pub clock_synced: bool,
+}
+
+impl Analyzer {
+    /// Around an engine that already holds the bundle's graph.
+    pub fn open(bundle: &Bundle, engine: Box<dyn Engine>, options: AnalyzerOptions) -> Self {
+        let manifest = bundle.manifest();
+        Self {
+            engine,
+            preprocess: manifest.preprocess.clone(),
+            classes: manifest.classes.clone().into(),
+            mask_max_side: manifest.postprocess.mask_max_side,
+            model: ModelRef {
+                name: manifest.name.clone(),
+                version: manifest.version.clone(),
+                sha256: manifest.graph.sha256.clone(),
+                quantization: manifest.graph.quantization,
+            },
+            options,
+        }
+    }
+
+    /// With tract, on `threads` threads.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the graph does not load or does not fit the manifest.
+    pub fn with_tract(
+        bundle: &Bundle,
+        threads: usize,
+        options: AnalyzerOptions,
+    ) -> Result<Self, EngineError> {
+        Ok(Self::open(bundle, Box::new(TractEngine::load(bundle, threads)?), options))
+    }
+
+    /// Analyses a file's content.
+    ///
+    /// # Errors
+    /// [`AnalyzeError`].
+    pub fn analyze(&mut self, bytes: &[u8]) -> Result<Analysis, AnalyzeError> {
+        let clock = Instant::now();
+        let decoded = decode_bytes(bytes, &self.options.limits)?;
+        self.analyze_decoded(decoded, milliseconds(clock))
+    }
+
+    /// Analyses an image that was decoded in `decode_ms` milliseconds.
+    ///
+    /// # Errors
+    /// [`AnalyzeError`], but never [`AnalyzeError::Decode`].
+    pub fn analyze_decoded(&mut self, decoded: Decoded, decode_ms: f64) -> Result<Analysis, AnalyzeError> {
+        let Decoded { frame, image, acquired_at, .. } = decoded;
+        let clock = Instant::now();
+        let boxed = letterbox_frame(&frame, &self.preprocess);
+        let input = boxed.normalize(&self.preprocess);
+        let preprocess = milliseconds(clock);
+
+        let inferred_at = Timestamp::now();
+        let clock = Instant::now();
+        let logits = self.engine.run(&input)?;
+        let infer = milliseconds(clock);
+
+        let clock = Instant::now();
+        let grid = mask_grid(frame.rows(), frame.cols(), self.mask_max_side);
+        let results = segment(&logits.logits()?, &boxed.letterbox, &self.classes, grid)?;
+        let quality = quality_notes(&results);
+        let latency = LatencyMs { decode: decode_ms, preprocess, infer, postprocess: milliseconds(clock) };
+        Ok(Analysis {
+            frame,
+            image,
+            acquired_at,
+            inferred_at,
+            letterbox: boxed.letterbox,
+            results,
+            logits,
+            classes: Arc::clone(&self.classes),
+            model: self.model.clone(),
+            quality,
+            latency,
+        })
+    }
+
+    /// The classes, in the manifest's order.
+    pub fn classes(&self) -> &[ClassSpec] {
+        &self.classes
+    }
+
+    /// The model as results name it.
+    pub fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
+    /// The engine's name and settings, for people.
+    pub fn engine(&self) -> String {
+        self.engine.describe()
+    }
+}
+
+impl Analysis {
+    /// As it goes over the wire, not yet sent.
+    pub fn to_envelope(&self, provenance: Provenance) -> ResultEnvelope {
+        let findings =
+            self.classes.iter().zip(&self.results).map(|(class, result)| self.finding(class, result));
+        ResultEnvelope {
+            schema: SCHEMA,
+            result_id: result_id(&self.image.sop_instance_uid, &self.model.sha256, PIPELINE_VERSION),
+            boot_id: provenance.boot_id,
+            seq: provenance.seq,
+            acquired_at: self.acquired_at,
+            inferred_at: self.inferred_at,
+            clock_synced: provenance.clock_synced,
+            image: self.image.clone(),
+            transform: self.letterbox,
+            model: self.model.clone(),
+            pipeline_version: PIPELINE_VERSION,
+            findings: findings.collect(),
+            quality: self.quality.clone(),
+            replayed: false,
+            latency_ms: self.latency,
+        }
+    }
+
+    /// The mask of every class at source resolution, in the manifest's order. They are drawn anew from the
+    /// logits: finer than an enlarged published mask.
+    ///
+    /// # Errors
+    /// None in practice: the same logits gave [`Analysis::results`].
+    pub fn masks_at_source(&self) -> Result<Vec<Mask>, LogitsError> {
+        let grid = (self.frame.rows(), self.frame.cols());
+        let results = segment(&self.logits.logits()?, &self.letterbox, &self.classes, grid)?;
+        Ok(results.into_iter().map(|r| r.mask).collect())
+    }
+
+    /// The radiograph with every found class in its colour, longer side at most `max_side` pixels.
+    pub fn overlay(&self, max_side: usize) -> image::RgbImage {
+        let layers: Vec<Layer<'_>> = self
+            .classes
+            .iter()
+            .zip(&self.results)
+            .map(|(class, result)| Layer { mask: &result.mask, color: class.color })
+            .collect();
+        draw_overlay(&self.frame, &layers, max_side)
+    }
+
+    fn finding(&self, class: &ClassSpec, result: &ClassResult) -> Finding {
+        let mask = &result.mask;
+        let (rows, cols) = (self.image.rows as f64, self.image.cols as f64);
+        let (down, across) = (rows / mask.rows() as f64, cols / mask.cols() as f64);
+        let area_fraction = mask.area() as f64 / (mask.rows() * mask.cols()) as f64;
+        let scale = |b: shared::mask::BBox| {
+            [b.x as f64 * across, b.y as f64 * down, b.width as f64 * across, b.height as f64 * down]
+        };
+        Finding {
+            code: class.code.clone(),
+            label: class.label.clone(),
+            score: result.score,
+            threshold: class.threshold,
+            area_px: (area_fraction * rows * cols).round() as u64,
+            area_fraction,
+            bbox: mask.bbox().map(scale),
+            mask: Rle::encode(mask),
+        }
+    }
+}
+
+/// Only what the masks themselves prove.
+fn quality_notes(results: &[ClassResult]) -> Vec<QualityNote> {
+    if results.iter().any(|r| !r.mask.is_empty()) {
+        return Vec::new();
+    }
+    vec![QualityNote {
+        code: "nothing_found".into(),
+        message: "no class reaches its threshold anywhere: perhaps not a frontal chest radiograph".into(),
+    }]
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::message::Message;
+
+    use super::*;
+    use crate::specimen::dicom_file;
+    use crate::testing::{disc, write_bundle};
+
+    fn analyzer() -> Analyzer {
+        let dir = tempfile::tempdir().unwrap();
+        Analyzer::with_tract(&write_bundle(dir.path()).unwrap(), 1, AnalyzerOptions::default()).unwrap()
+    }
+
+    fn provenance() -> Provenance {
+        Provenance { boot_id: Uuid::from_u128(7), seq: 3, clock_synced: false }
+    }
+
+    #[test]
+    fn the_envelope_is_valid_and_says_where_the_disc_is() {
+        let file = dicom_file(&disc(), &"1.2.840.5".parse().unwrap());
+        let analysis = analyzer().analyze(&file).unwrap();
+        let envelope = analysis.to_envelope(provenance());
+        let parsed = ResultEnvelope::parse(&envelope.to_json()).unwrap();
+        assert_eq!(parsed.image.sop_instance_uid.as_str(), "1.2.840.5");
+        assert_eq!((parsed.seq, parsed.boot_id, parsed.replayed), (3, Uuid::from_u128(7), false));
+        let bright = &parsed.findings[0];
+        // A disc of radius 30 about (70.5, 40.5).
+        let area = std::f64::consts::PI * 900.0;
+        assert!((bright.area_px as f64 - area).abs() < 0.05 * area, "{}", bright.area_px);
+        let [x, y, width, height] = bright.bbox.unwrap();
+        for (found, expected) in [(x, 41.0), (y, 11.0), (width, 60.0), (height, 60.0)] {
+            assert!((found - expected).abs() <= 2.0, "{:?}", bright.bbox);
+        }
+        assert!(bright.score > 0.97 && parsed.quality.is_empty());
+    }
+
+    #[test]
+    fn the_same_file_gives_the_same_id_and_masks() {
+        let mut analyzer = analyzer();
+        let file = dicom_file(&disc(), &"1.2.840.5".parse().unwrap());
+        let first = analyzer.analyze(&file).unwrap().to_envelope(provenance());
+        let again = analyzer.analyze(&file).unwrap().to_envelope(provenance());
+        assert_eq!(first.result_id, again.result_id);
+        assert_eq!(first.findings, again.findings);
+    }
+
+    #[test]
+    fn masks_at_source_have_the_images_size_even_above_the_published_grid() {
+        let small = disc();
+        let (rows, cols) = (96 * 8, 128 * 8);
+        let samples = (0..rows * cols).map(|i| small.samples()[i / cols / 8 * 128 + i % cols / 8]).collect();
+        let frame = PixelFrame::new(rows, cols, samples).unwrap();
+        let analysis = analyzer().analyze(&dicom_file(&frame, &"1.2".parse().unwrap())).unwrap();
+        assert_eq!((analysis.results[0].mask.rows(), analysis.results[0].mask.cols()), (384, 512));
+        let masks = analysis.masks_at_source().unwrap();
+        assert_eq!((masks[0].rows(), masks[0].cols()), (rows, cols));
+        assert!(masks[0].iou(&analysis.results[0].mask.resize_nearest(rows, cols)) > 0.98);
+        let overlay = analysis.overlay(256);
+        assert_eq!(overlay.dimensions(), (256, 192));
+    }
+
+    #[test]
+    fn an_image_without_any_finding_says_so() {
+        let empty = ClassResult { mask: Mask::empty(2, 2), score: 0.1 };
+        assert_eq!(quality_notes(std::slice::from_ref(&empty))[0].code, "nothing_found");
+        let found = ClassResult { mask: Mask::from_fn(2, 2, |_, _| true), score: 0.9 };
+        assert!(quality_notes(&[empty, found]).is_empty());
+    }
+
+    #[test]
+    fn a_bad_image_is_told_from_a_bad_model() {
+        let error = analyzer().analyze(b"Dear colleague").unwrap_err();
+        assert!(error.is_about_image());
+        assert_eq!(error.code(), "not_an_image");
+    }
+}

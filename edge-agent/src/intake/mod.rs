@@ -1,0 +1,7 @@
+//! Ways into the agent. Each makes an image durable in the [store](crate::store) before it answers for it.
+
+mod scan;
+mod settle;
+pub mod watch_folder;
+
+pub use scan::fingerprint;

@@ -1,0 +1,57 @@
+//! The only place where stages are wired.
+//!
+//! ```text
+//! watch folder ─► store ─► worker (engine) ─► outbox ─► courier ─► MQTT
+//!                                               ▲                    │
+//!                                               └──── acks ◄─────────┘
+//! ```
+//! The store stands between the stages as their queue; what passes between them directly is only a bell that
+//! says "look again". So a stage that stalls holds up nobody's memory, and a crash loses nothing. Intake rests
+//! while the worker is far behind.
+
+mod error;
+mod stages;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use shared::bundle::Bundle;
+use tokio_util::sync::CancellationToken;
+
+pub use error::RunError;
+pub use stages::Pipeline;
+pub use worker::{AnalyzerFactory, ModelError, tract_analyzers};
+
+use crate::config::AgentConfig;
+use crate::{shutdown, telemetry};
+
+/// The daemon: starts logging, the pipeline, and ends in order on SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or a stage dies.
+pub async fn run_daemon(config: AgentConfig) -> Result<(), RunError> {
+    telemetry::init(config.log);
+    telemetry::log_panics();
+    let shutdown = shutdown::on_signals().map_err(RunError::Signals)?;
+    Pipeline::start(config, shutdown).await?.join().await
+}
+
+impl Pipeline {
+    /// Opens bundle, engine and store and starts all stages. A broker that is away is no error.
+    ///
+    /// # Errors
+    /// If bundle, engine, store or credentials cannot be used.
+    pub async fn start(config: AgentConfig, shutdown: CancellationToken) -> Result<Self, RunError> {
+        let (dir, threads, limits) = (config.bundle.clone(), config.threads, config.limits.decode());
+        let open = move || {
+            let bundle = Bundle::open(&dir)?;
+            Ok(tract_analyzers(bundle, threads, limits))
+        };
+        let analyzers = match tokio::task::spawn_blocking(open).await {
+            Ok(analyzers) => analyzers.map_err(RunError::Bundle)?,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        };
+        Self::start_with(config, analyzers, shutdown).await
+    }
+}

@@ -1,0 +1,240 @@
+//! Carries results from the outbox to the broker, oldest first, one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use shared::message::{Message, ResultEnvelope, StatusKind};
+use shared::topic::Channel;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::fit::fit;
+use super::presence::Presence;
+use super::{Link, Outbound, PublishError, Publisher};
+use crate::health::Vitals;
+use crate::store::{Due, Next, Store, StoreError};
+
+/// Between two health messages.
+const HEALTH_EVERY: Duration = Duration::from_secs(60);
+/// After which a health message is worthless.
+const HEALTH_EXPIRY_S: u32 = 180;
+/// For emptying the outbox when the agent stops; what is left waits for the next start.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Pause after a failure of the store.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// First pause before a result that was refused, or that central did not acknowledge, is sent again; it
+/// doubles up to 64 times this.
+const RESEND: Duration = Duration::from_secs(60);
+/// Sendings that ended in a lost connection after which a result lets others go first.
+const SUSPECT: u32 = 3;
+/// First pause between attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// Carries results.
+pub struct Courier {
+    /// Where they wait.
+    pub store: Store,
+    /// Who sends.
+    pub presence: Presence,
+    /// How it is doing.
+    pub vitals: Arc<Vitals>,
+    /// Rung when something entered or left the outbox.
+    pub wake: Arc<Notify>,
+    /// Whether a result is kept until central acknowledges it.
+    pub require_ack: bool,
+    /// Longest pause between attempts to connect.
+    pub max_backoff: Duration,
+    /// Ends it, after a last flush.
+    pub stop: CancellationToken,
+}
+
+/// Why a link is no longer served.
+enum Ended {
+    Stopped,
+    Lost(PublishError),
+}
+
+impl Courier {
+    /// Connects, serves, and connects again, until stopped. A broker that is away is no error.
+    pub async fn run(self, mut publisher: impl Publisher) {
+        let mut pauses = self.pauses();
+        loop {
+            let connected = tokio::select! {
+                () = self.stop.cancelled() => return,
+                connected = publisher.connect() => connected,
+            };
+            let error = match connected {
+                Ok(mut link) => match self.serve(&mut link, || pauses = self.pauses()).await {
+                    Ended::Stopped => return link.close().await,
+                    Ended::Lost(error) => error,
+                },
+                Err(error) => error,
+            };
+            let pause = pauses.next().unwrap_or(self.max_backoff);
+            tracing::warn!(%error, retry_in_s = pause.as_secs_f32(), "results wait");
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Jitter keeps a fleet from coming back in step when its broker does.
+    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(RECONNECT)
+            .with_max_delay(self.max_backoff)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    }
+
+    /// `proven` is called once the link carried what there was to carry; one that dies on its first result
+    /// must not reset the pauses.
+    async fn serve(&self, link: &mut impl Link, proven: impl FnOnce()) -> Ended {
+        let served = async {
+            self.announce(link).await?;
+            self.deliver_next(link).await?;
+            proven();
+            self.deliver_until_stopped(link).await
+        };
+        match served.await {
+            Ok(()) => Ended::Stopped,
+            Err(error) => Ended::Lost(error),
+        }
+    }
+
+    async fn announce(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        link.send(self.presence.status(StatusKind::Online)).await?;
+        link.send(self.presence.birth()).await?;
+        tracing::info!("connected to the broker");
+        Ok(())
+    }
+
+    async fn deliver_until_stopped(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        let mut health = interval(HEALTH_EVERY);
+        health.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.stop.is_cancelled() {
+            let idle = self.deliver_next(link).await?.unwrap_or(HEALTH_EVERY);
+            tokio::select! {
+                // In this order: a long queue must not keep stop or health waiting.
+                biased;
+                () = self.stop.cancelled() => {}
+                error = link.lost() => return Err(error),
+                _ = health.tick() => self.send_health(link).await?,
+                () = self.wake.notified() => {}
+                () = sleep(idle) => {}
+            }
+        }
+        self.take_leave(link).await
+    }
+
+    async fn take_leave(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        let flush = async {
+            while self.deliver_next(link).await? == Some(Duration::ZERO) {}
+            link.send(self.presence.status(StatusKind::Stopped)).await
+        };
+        timeout(FLUSH, flush)
+            .await
+            .unwrap_or_else(|_| Err(PublishError::Lost("no time left to flush".into())))
+    }
+
+    /// Sends the next result, if one is due. Returns for how long there is nothing to do, none if for ever.
+    async fn deliver_next(&self, link: &mut impl Link) -> Result<Option<Duration>, PublishError> {
+        match self.store.run(Store::next_due).await {
+            Ok(Next::Send(due)) => {
+                let id = due.result_id;
+                match self.deliver(link, due).await? {
+                    Ok(()) => Ok(Some(Duration::ZERO)),
+                    // The row is as it was: the worst that follows is a second delivery of the same id.
+                    Err(error) => {
+                        tracing::error!(%error, result = %id, "the store failed during delivery");
+                        Ok(Some(STORE_PAUSE))
+                    }
+                }
+            }
+            Ok(Next::Wait(ms)) => Ok(Some(Duration::from_millis(ms.max(1)))),
+            Ok(Next::Empty) => Ok(None),
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                Ok(Some(STORE_PAUSE))
+            }
+        }
+    }
+
+    /// The outer error is the link's, the inner one the store's.
+    async fn deliver(&self, link: &mut impl Link, due: Due) -> Result<Result<(), StoreError>, PublishError> {
+        let Due { result_id, envelope, attempts } = due;
+        let retry_ms = resend_pause(attempts).as_millis() as u64;
+        let payload = match prepare(envelope, attempts > 0, link.max_payload(&Channel::Result)).await {
+            Ok(payload) => payload,
+            Err(reason) => {
+                tracing::error!(result = %result_id, reason, "a result cannot be sent as it is");
+                return Ok(self.store.run(move |s| s.postpone(result_id, retry_ms)).await);
+            }
+        };
+        if let Err(error) = self.store.run(move |s| s.count_sending(result_id)).await {
+            return Ok(Err(error));
+        }
+        let message = Outbound {
+            channel: Channel::Result,
+            payload,
+            content_type: ResultEnvelope::CONTENT_TYPE,
+            retain: false,
+            assurance: super::Assurance::Acknowledged,
+        };
+        match link.send(message).await {
+            Ok(()) => {}
+            Err(error @ (PublishError::Refused { .. } | PublishError::TooLarge { .. })) => {
+                tracing::error!(%error, result = %result_id, "a result was refused; others go first");
+                return Ok(self.store.run(move |s| s.postpone(result_id, retry_ms)).await);
+            }
+            Err(error) => {
+                if attempts >= SUSPECT {
+                    // Perhaps it is this message that the broker dies of.
+                    if let Err(error) = self.store.run(move |s| s.postpone(result_id, retry_ms)).await {
+                        tracing::error!(%error, result = %result_id, "a suspect result stays first in line");
+                    }
+                }
+                return Err(error);
+            }
+        }
+        self.vitals.count_delivery();
+        tracing::info!(result = %result_id, replayed = attempts > 0, "delivered");
+        if self.require_ack {
+            return Ok(self.store.run(move |s| s.await_ack(result_id, retry_ms)).await);
+        }
+        Ok(self.store.run(move |s| s.finish(result_id)).await.map(drop))
+    }
+
+    async fn send_health(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        let vitals = Arc::clone(&self.vitals);
+        match self.store.run(move |store| vitals.measure(store)).await {
+            Ok(health) => link.send(Outbound::expiring(Channel::Health, &health, HEALTH_EXPIRY_S)).await,
+            Err(error) => {
+                tracing::error!(%error, "no health message, since the store cannot be counted");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The payload of a result, of at most `limit` bytes.
+async fn prepare(envelope: Vec<u8>, replayed: bool, limit: usize) -> Result<Vec<u8>, String> {
+    // Decoding and encoding masks takes milliseconds: not on the thread that keeps the connection alive.
+    let work = move || {
+        let mut envelope = ResultEnvelope::parse(&envelope).map_err(|e| e.to_string())?;
+        envelope.replayed = replayed;
+        fit(envelope, limit).map_err(|e| e.to_string())
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(payload) => payload,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+fn resend_pause(attempts: u32) -> Duration {
+    RESEND * (1 << attempts.min(6))
+}

@@ -1,0 +1,135 @@
+//! From the outbox to the broker.
+//!
+//! [`courier`] decides what is sent and when; a [`Publisher`] knows how. MQTT 5 is the one there is
+//! ([`mqtt`]). The two meet in a [`Link`], one connection that is never mended: when it is lost the courier
+//! opens another and goes on from the outbox, which is the only memory of what is unsent.
+
+pub mod acks;
+pub mod courier;
+pub mod fit;
+pub mod mqtt;
+pub mod presence;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use shared::message::Message;
+use shared::topic::Channel;
+
+/// Opens connections.
+pub trait Publisher: Send {
+    /// What it opens.
+    type Link: Link;
+
+    /// Opens a fresh connection: nothing of an earlier one survives in it.
+    fn connect(&mut self) -> impl Future<Output = Result<Self::Link, PublishError>> + Send;
+}
+
+/// One connection. Dropping it without [`Link::close`] is a lost connection to the other side.
+pub trait Link: Send {
+    /// Largest payload that may be sent on a channel, in bytes.
+    fn max_payload(&self, channel: &Channel) -> usize;
+
+    /// Sends one message. [`Assurance::Acknowledged`] returns when the other side has taken it over. If the
+    /// future is dropped the link must not be used again.
+    fn send(&mut self, message: Outbound) -> impl Future<Output = Result<(), PublishError>> + Send;
+
+    /// Waits until the connection is lost, and says why.
+    fn lost(&mut self) -> impl Future<Output = PublishError> + Send;
+
+    /// Takes leave.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// Which of the device's topics.
+    pub channel: Channel,
+    /// JSON.
+    pub payload: Vec<u8>,
+    /// Media type of the payload.
+    pub content_type: &'static str,
+    /// Whether the broker keeps it for late subscribers.
+    pub retain: bool,
+    /// How hard to try.
+    pub assurance: Assurance,
+}
+
+/// How hard a message is tried to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assurance {
+    /// MQTT QoS 1: until acknowledged.
+    Acknowledged,
+    /// MQTT QoS 0: once, and worthless after this many seconds.
+    Expires(u32),
+}
+
+/// Why a message or a connection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No connection came about.
+    #[error("failed to connect to broker {broker}: {reason}")]
+    Connect {
+        /// Host and port.
+        broker: String,
+        /// The cause.
+        reason: String,
+    },
+    /// The connection is gone.
+    #[error("connection to the broker lost: {0}")]
+    Lost(String),
+    /// The broker does not take this message; the connection lives.
+    #[error("the broker refused a message on '{channel}': {reason}; check its ACL and limits")]
+    Refused {
+        /// The channel.
+        channel: Channel,
+        /// The broker's reason code.
+        reason: String,
+    },
+    /// More than the broker or the configuration allows.
+    #[error(
+        "a message of {bytes} bytes on '{channel}' exceeds the limit of {limit} (`mqtt.max_packet_bytes` or the broker's)"
+    )]
+    TooLarge {
+        /// The channel.
+        channel: Channel,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A certificate, key or password file.
+    #[error("{key} {path}: {reason}", path = .path.display())]
+    Credentials {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
+}
+
+impl Outbound {
+    /// A message that is kept until it is acknowledged.
+    pub fn acknowledged<M: Message>(channel: Channel, message: &M) -> Self {
+        let assurance = Assurance::Acknowledged;
+        Self { channel, payload: message.to_json(), content_type: M::CONTENT_TYPE, retain: false, assurance }
+    }
+
+    /// A message that is sent once.
+    pub fn expiring<M: Message>(channel: Channel, message: &M, seconds: u32) -> Self {
+        Self { assurance: Assurance::Expires(seconds), ..Self::acknowledged(channel, message) }
+    }
+
+    /// The same, kept by the broker for late subscribers.
+    #[must_use]
+    pub fn retained(self) -> Self {
+        Self { retain: true, ..self }
+    }
+}

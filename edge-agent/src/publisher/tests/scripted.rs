@@ -1,0 +1,137 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use shared::message::{Birth, Message, ResultEnvelope, Status, StatusKind};
+use shared::topic::Channel;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{courier, enqueue, within};
+use crate::publisher::{Link, Outbound, PublishError, Publisher};
+use crate::store::{Next, Store};
+
+/// What the next results meet; everything later is taken.
+type Script = Arc<Mutex<VecDeque<Fate>>>;
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Refused,
+    Lost,
+}
+
+struct Scripted {
+    script: Script,
+    sent: mpsc::Sender<Outbound>,
+}
+
+impl Publisher for Scripted {
+    type Link = Scripted;
+
+    async fn connect(&mut self) -> Result<Self, PublishError> {
+        Ok(Self { script: Arc::clone(&self.script), sent: self.sent.clone() })
+    }
+}
+
+impl Link for Scripted {
+    fn max_payload(&self, _: &Channel) -> usize {
+        1 << 20
+    }
+
+    async fn send(&mut self, message: Outbound) -> Result<(), PublishError> {
+        let channel = message.channel.clone();
+        let fate = if channel == Channel::Result { self.script.lock().unwrap().pop_front() } else { None };
+        self.sent.send(message).await.unwrap();
+        match fate {
+            None => Ok(()),
+            Some(Fate::Refused) => Err(PublishError::Refused { channel, reason: "QuotaExceeded".into() }),
+            Some(Fate::Lost) => Err(PublishError::Lost("script".into())),
+        }
+    }
+
+    async fn lost(&mut self) -> PublishError {
+        std::future::pending().await
+    }
+
+    async fn close(self) {}
+}
+
+/// Runs a courier over a script until `count` results were tried; returns id and `replayed` of each.
+async fn scripted(store: &Store, fates: &[Fate], count: usize) -> Vec<(Uuid, bool)> {
+    let (sent, mut tried) = mpsc::channel(100);
+    let script = Arc::new(Mutex::new(fates.iter().copied().collect()));
+    let courier = courier(store, false);
+    let stop = courier.stop.clone();
+    let running = tokio::spawn(courier.run(Scripted { script, sent }));
+    let mut results = Vec::new();
+    while results.len() < count {
+        let message = within(tried.recv()).await.unwrap();
+        if message.channel == Channel::Result {
+            let envelope = ResultEnvelope::parse(&message.payload).unwrap();
+            results.push((envelope.result_id, envelope.replayed));
+        }
+    }
+    stop.cancel();
+    within(running).await.unwrap();
+    results
+}
+
+#[tokio::test]
+async fn a_refused_result_lets_others_pass_and_stays() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (a, b) = (enqueue(&store, 1), enqueue(&store, 2));
+    assert_eq!(scripted(&store, &[Fate::Refused], 2).await, [(a, false), (b, false)]);
+    assert_eq!(store.census().unwrap().results_waiting, 1);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(scripted(&store, &[], 1).await, [(a, true)]);
+    assert_eq!(store.next_due().unwrap(), Next::Empty);
+}
+
+#[tokio::test]
+async fn a_result_on_which_links_die_lets_others_pass() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (a, b) = (enqueue(&store, 1), enqueue(&store, 2));
+    let tried = scripted(&store, &[Fate::Lost; 4], 5).await;
+    assert_eq!(tried, [(a, false), (a, true), (a, true), (a, true), (b, false)]);
+    assert_eq!(store.census().unwrap().results_waiting, 1);
+}
+
+#[tokio::test]
+async fn an_envelope_that_cannot_be_read_is_kept_and_passed_over() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let image = store.stage(&b"x"[..], 10).unwrap().commit(None).unwrap().id();
+    store.enqueue(image, Uuid::from_u128(9), b"{\"schema\":\"9.0\"}").unwrap();
+    let b = enqueue(&store, 2);
+    assert_eq!(scripted(&store, &[], 1).await, [(b, false)]);
+    assert_eq!(store.census().unwrap().results_waiting, 1);
+}
+
+#[tokio::test]
+async fn online_and_birth_come_first_and_stopped_last() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    enqueue(&store, 1);
+    let (sent, mut tried) = mpsc::channel(100);
+    let courier = courier(&store, false);
+    // A stop that was asked before the connection stands sends nothing; so ask after the first message.
+    let stop = courier.stop.clone();
+    let running = tokio::spawn(courier.run(Scripted { script: Script::default(), sent }));
+    let first = within(tried.recv()).await.unwrap();
+    stop.cancel();
+    within(running).await.unwrap();
+    let mut all = vec![first];
+    while let Some(message) = tried.recv().await {
+        all.push(message);
+    }
+    let status = |message: &Outbound| Status::parse(&message.payload).unwrap().status;
+    assert_eq!(status(&all[0]), StatusKind::Online);
+    assert_eq!(all[1].channel, Channel::Birth);
+    assert!(Birth::parse(&all[1].payload).is_ok());
+    assert_eq!(all[2].channel, Channel::Result, "what is due is flushed");
+    assert_eq!(status(all.last().unwrap()), StatusKind::Stopped);
+    assert!(all.iter().all(|m| m.retain == matches!(m.channel, Channel::Status | Channel::Birth)));
+}

@@ -1,0 +1,152 @@
+use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
+
+use super::error::sql;
+use super::{ImageId, Store, StoreError, now_ms};
+
+/// A result that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its identity.
+    pub result_id: Uuid,
+    /// The envelope as JSON, as it was queued.
+    pub envelope: Vec<u8>,
+    /// How often it was sent before, with or without success.
+    pub attempts: u32,
+}
+
+/// What the outbox wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Send this one.
+    Send(Due),
+    /// Nothing for this many milliseconds.
+    Wait(u64),
+    /// Nothing at all.
+    Empty,
+}
+
+/// Whether a result was new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It will be sent.
+    New,
+    /// A result of this id waits already.
+    Duplicate,
+}
+
+impl Store {
+    /// Queues the result of a received image, and in the same transaction makes the image `queued`.
+    ///
+    /// # Errors
+    /// If the database fails; the image is still `received` then.
+    pub fn enqueue(&self, image: ImageId, result_id: Uuid, envelope: &[u8]) -> Result<Enqueued, StoreError> {
+        let error = || sql("queue a result");
+        let mut db = self.db();
+        let tx = db.transaction().map_err(error())?;
+        let inserted = tx
+            .execute(
+                "INSERT INTO outbox (result_id, envelope, queued_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (result_id) DO NOTHING",
+                params![result_id.as_bytes(), envelope, now_ms()],
+            )
+            .map_err(error())?;
+        tx.execute(
+            "UPDATE images SET state = 'queued', result_id = ?2 WHERE image_id = ?1 AND state = 'received'",
+            params![image.as_bytes(), result_id.as_bytes()],
+        )
+        .map_err(error())?;
+        tx.commit().map_err(error())?;
+        Ok(if inserted == 1 { Enqueued::New } else { Enqueued::Duplicate })
+    }
+
+    /// The oldest result whose time has come.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn next_due(&self) -> Result<Next, StoreError> {
+        let now = now_ms();
+        let db = self.db();
+        let query = "SELECT result_id, envelope, attempts FROM outbox
+                     WHERE due_at <= ?1 ORDER BY position LIMIT 1";
+        let due = db
+            .query_row(query, [now], |row| {
+                let result_id = Uuid::from_bytes(row.get(0)?);
+                Ok(Due { result_id, envelope: row.get(1)?, attempts: row.get(2)? })
+            })
+            .optional()
+            .map_err(sql("find the next result"))?;
+        if let Some(due) = due {
+            return Ok(Next::Send(due));
+        }
+        let soonest: Option<i64> = db
+            .query_row("SELECT min(due_at) FROM outbox", [], |row| row.get(0))
+            .map_err(sql("find the next result"))?;
+        Ok(soonest.map_or(Next::Empty, |at| Next::Wait(u64::try_from(at - now).unwrap_or(0))))
+    }
+
+    /// Counts a sending, before it is tried: whatever becomes of it, the next one is a replay.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn count_sending(&self, result_id: Uuid) -> Result<(), StoreError> {
+        let change = "UPDATE outbox SET attempts = attempts + 1 WHERE result_id = ?1";
+        self.db().execute(change, [result_id.as_bytes()]).map_err(sql("count a sending"))?;
+        Ok(())
+    }
+
+    /// The broker has the result, but central's word is awaited: send again after `retry_ms` without it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn await_ack(&self, result_id: Uuid, retry_ms: u64) -> Result<(), StoreError> {
+        self.set_due(result_id, retry_ms, true)
+    }
+
+    /// The broker refused the result: let others pass and try again after `retry_ms`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn postpone(&self, result_id: Uuid, retry_ms: u64) -> Result<(), StoreError> {
+        self.set_due(result_id, retry_ms, false)
+    }
+
+    fn set_due(&self, result_id: Uuid, retry_ms: u64, delivered: bool) -> Result<(), StoreError> {
+        let due_at = now_ms().saturating_add_unsigned(retry_ms);
+        self.db()
+            .execute(
+                "UPDATE outbox SET due_at = ?2, delivered = max(delivered, ?3) WHERE result_id = ?1",
+                params![result_id.as_bytes(), due_at, delivered],
+            )
+            .map_err(sql("postpone a result"))?;
+        Ok(())
+    }
+
+    /// The result is where it belongs: its row goes, its images are done, their files are removed. Returns
+    /// whether it was still waiting.
+    ///
+    /// # Errors
+    /// If the database fails; the result stays in the outbox then.
+    pub fn finish(&self, result_id: Uuid) -> Result<bool, StoreError> {
+        let error = || sql("finish a result");
+        let mut db = self.db();
+        let tx = db.transaction().map_err(error())?;
+        let removed =
+            tx.execute("DELETE FROM outbox WHERE result_id = ?1", [result_id.as_bytes()]).map_err(error())?;
+        let images: Vec<[u8; 32]> = {
+            let change = "UPDATE images SET state = 'done'
+                          WHERE result_id = ?1 AND state = 'queued' RETURNING image_id";
+            let mut statement = tx.prepare(change).map_err(error())?;
+            let rows = statement.query_map([result_id.as_bytes()], |row| row.get(0)).map_err(error())?;
+            rows.collect::<Result<_, _>>().map_err(error())?
+        };
+        tx.commit().map_err(error())?;
+        drop(db);
+        for id in images.into_iter().map(ImageId::from_digest) {
+            if let Err(error) = self.files().remove(&self.image_path(id)) {
+                tracing::warn!(image = %id, %error, "the file of a finished image stays until the next start");
+            }
+        }
+        Ok(removed > 0)
+    }
+}

@@ -1,0 +1,286 @@
+use std::fs;
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::faults::{Budget, FaultyFiles};
+use super::*;
+
+const RESULT: Uuid = Uuid::from_u128(0x1234);
+
+fn accept(store: &Store, bytes: &[u8]) -> Accepted {
+    store.stage(bytes, 1000).unwrap().commit(None).unwrap()
+}
+
+fn state(store: &Store, id: ImageId) -> Option<ImageState> {
+    store.image(id).unwrap().map(|record| record.state)
+}
+
+fn files_in(dir: &TempDir, folder: &str) -> usize {
+    fs::read_dir(dir.path().join(folder)).unwrap().count()
+}
+
+#[test]
+fn an_image_goes_its_way_and_its_file_goes_at_the_end() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = accept(&store, b"pixels").id();
+    assert_eq!(store.oldest_received().unwrap(), Some(id));
+    let begun = store.begin_analysis(id).unwrap();
+    assert_eq!(begun, Analysis::Run { attempt: 1, bytes: b"pixels".to_vec() });
+    assert_eq!(store.enqueue(id, RESULT, b"{}").unwrap(), Enqueued::New);
+    assert_eq!(store.oldest_received().unwrap(), None);
+    assert_eq!(files_in(&dir, "images"), 1);
+    assert!(store.finish(RESULT).unwrap());
+    assert_eq!(state(&store, id), Some(ImageState::Done));
+    assert_eq!(files_in(&dir, "images"), 0);
+    assert_eq!(store.next_due().unwrap(), Next::Empty);
+    assert!(!store.finish(RESULT).unwrap(), "a second acknowledgement finds nothing");
+}
+
+#[test]
+fn the_same_bytes_are_one_image_in_every_state() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = accept(&store, b"a").id();
+    assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
+    store.enqueue(id, RESULT, b"{}").unwrap();
+    assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
+    store.finish(RESULT).unwrap();
+    assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
+    assert_eq!((files_in(&dir, "incoming"), files_in(&dir, "images")), (0, 0));
+}
+
+#[test]
+fn every_cut_resumes_where_it_was() {
+    let dir = TempDir::new().unwrap();
+    let open = || Store::open(dir.path()).unwrap();
+    let id = accept(&open(), b"pixels").id();
+    assert_eq!(open().oldest_received().unwrap(), Some(id), "cut after acceptance");
+    open().begin_analysis(id).unwrap();
+    assert_eq!(open().oldest_received().unwrap(), Some(id), "cut during analysis");
+    open().enqueue(id, RESULT, b"envelope").unwrap();
+    let due = Due { result_id: RESULT, envelope: b"envelope".to_vec(), attempts: 0 };
+    assert_eq!(open().next_due().unwrap(), Next::Send(due.clone()), "cut before sending");
+    open().count_sending(RESULT).unwrap();
+    let replay = Due { attempts: 1, ..due };
+    assert_eq!(open().next_due().unwrap(), Next::Send(replay.clone()), "cut before the broker's word");
+    open().await_ack(RESULT, 3_600_000).unwrap();
+    assert_eq!(open().next_due().unwrap(), Next::Send(replay), "cut before central's word");
+    open().finish(RESULT).unwrap();
+    assert_eq!(open().next_due().unwrap(), Next::Empty);
+    assert_eq!(state(&open(), id), Some(ImageState::Done));
+}
+
+#[test]
+fn leftovers_of_a_crash_go_and_what_was_promised_stays() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let waiting = accept(&store, b"waiting").id();
+    let aside = accept(&store, b"aside").id();
+    store.set_aside(aside, "no image").unwrap();
+    drop(store);
+    // As if cut while it arrived, and between rename and commit.
+    fs::write(dir.path().join("incoming/x.part"), b"half").unwrap();
+    fs::write(dir.path().join("images").join(ImageId::of(b"orphan").to_hex()), b"orphan").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!((files_in(&dir, "incoming"), files_in(&dir, "images")), (0, 2));
+    assert!(matches!(store.begin_analysis(waiting).unwrap(), Analysis::Run { .. }));
+    assert_eq!(state(&store, aside), Some(ImageState::SetAside("no image".into())));
+}
+
+#[test]
+fn a_disk_that_fails_at_any_step_leaves_nothing_half_accepted() {
+    let dir = TempDir::new().unwrap();
+    let budget = Budget::unlimited();
+    let store = Store::open_with(dir.path(), Box::new(FaultyFiles { budget: budget.clone() })).unwrap();
+    let id = ImageId::of(b"pixels");
+    let mut steps = 0;
+    // create, write, sync, rename, sync of the folder; one more step is allowed each time.
+    loop {
+        budget.set(steps);
+        let accepted = store.stage(&b"pixels"[..], 1000).and_then(|staged| staged.commit(None));
+        if let Ok(accepted) = accepted {
+            assert_eq!(accepted, Accepted::New(id));
+            break;
+        }
+        assert_eq!(store.image(id).unwrap(), None, "after {steps} steps");
+        assert_eq!(store.oldest_received().unwrap(), None);
+        steps += 1;
+    }
+    assert_eq!(steps, 5);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { .. }));
+    assert_eq!((files_in(&dir, "incoming"), files_in(&dir, "images")), (0, 1));
+}
+
+#[test]
+fn a_full_database_refuses_and_keeps_what_it_has() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let first = accept(&store, b"first").id();
+    let pages: i64 = store.db().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.db().pragma_update(None, "max_page_count", pages).unwrap();
+    let error = store.enqueue(first, RESULT, &vec![b' '; 200_000]).unwrap_err();
+    assert!(error.to_string().contains("disk"), "{error}");
+    assert_eq!(state(&store, first), Some(ImageState::Received));
+    store.db().pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    assert_eq!(store.enqueue(first, RESULT, &vec![b' '; 200_000]).unwrap(), Enqueued::New);
+}
+
+#[test]
+fn an_image_that_never_ends_is_set_aside_across_restarts() {
+    let dir = TempDir::new().unwrap();
+    let id = accept(&Store::open(dir.path()).unwrap(), b"killer").id();
+    for attempt in 1..=MAX_ATTEMPTS {
+        let begun = Store::open(dir.path()).unwrap().begin_analysis(id).unwrap();
+        assert_eq!(begun, Analysis::Run { attempt, bytes: b"killer".to_vec() });
+    }
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
+    assert!(
+        matches!(state(&store, id), Some(ImageState::SetAside(reason)) if reason.contains("never ended"))
+    );
+    assert_eq!(store.census().unwrap().set_aside, 1);
+    assert_eq!(files_in(&dir, "images"), 1, "the file stays for a person");
+}
+
+#[test]
+fn an_image_that_was_set_aside_and_is_sent_again_is_taken_anew() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = accept(&store, b"pixels").id();
+    fs::write(store.image_path(id), b"rotten").unwrap();
+    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
+    assert_eq!(accept(&store, b"pixels"), Accepted::New(id));
+    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Run { attempt: 1, bytes: b"pixels".to_vec() });
+}
+
+#[test]
+fn damage_on_disk_is_noticed_and_set_aside() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (changed, gone) = (accept(&store, b"changed").id(), accept(&store, b"gone").id());
+    fs::write(store.image_path(changed), b"chAnged").unwrap();
+    fs::remove_file(store.image_path(gone)).unwrap();
+    for id in [changed, gone] {
+        assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
+        assert!(
+            matches!(state(&store, id), Some(ImageState::SetAside(reason)) if reason.contains("damaged"))
+        );
+    }
+}
+
+#[test]
+fn a_read_error_leaves_the_image_waiting_and_costs_no_attempt() {
+    let dir = TempDir::new().unwrap();
+    let budget = Budget::unlimited();
+    let store = Store::open_with(dir.path(), Box::new(FaultyFiles { budget: budget.clone() })).unwrap();
+    let id = accept(&store, b"pixels").id();
+    budget.set(0);
+    for _ in 0..=MAX_ATTEMPTS {
+        assert!(store.begin_analysis(id).is_err());
+    }
+    assert_eq!(state(&store, id), Some(ImageState::Received));
+    budget.set(usize::MAX);
+    assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { attempt: 1, .. }));
+}
+
+#[test]
+fn too_long_and_unreadable_sources_leave_nothing() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("cable pulled"))
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(store.stage(&[0; 11][..], 10), Err(StoreError::TooLarge { limit: 10 })));
+    assert!(matches!(store.stage(Broken, 10), Err(StoreError::Source(_))));
+    assert_eq!(files_in(&dir, "incoming"), 0);
+    assert_eq!(store.stage(&[0; 10][..], 10).unwrap().id(), ImageId::of(&[0; 10]));
+}
+
+#[test]
+fn a_staged_image_that_is_not_committed_is_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let staged = store.stage(&b"pixels"[..], 10).unwrap();
+    let id = staged.id();
+    drop(staged);
+    assert_eq!(store.image(id).unwrap(), None);
+    assert_eq!(files_in(&dir, "incoming"), 0);
+}
+
+#[test]
+fn results_leave_oldest_first_and_a_refused_one_lets_others_pass() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let results = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    for (bytes, result) in [b"a", b"b"].into_iter().zip(results) {
+        store.enqueue(accept(&store, bytes).id(), result, b"{}").unwrap();
+    }
+    let next = |store: &Store| match store.next_due().unwrap() {
+        Next::Send(due) => due.result_id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next(&store), results[0]);
+    store.postpone(results[0], 3_600_000).unwrap();
+    assert_eq!(next(&store), results[1]);
+    assert_eq!(store.census().unwrap().results_waiting, 2);
+    store.finish(results[1]).unwrap();
+    assert!(matches!(store.next_due().unwrap(), Next::Wait(ms) if ms <= 3_600_000));
+}
+
+#[test]
+fn two_images_with_one_result_id_are_both_done_by_it() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (a, b) = (accept(&store, b"a").id(), accept(&store, b"b").id());
+    assert_eq!(store.enqueue(a, RESULT, b"first").unwrap(), Enqueued::New);
+    assert_eq!(store.enqueue(b, RESULT, b"second").unwrap(), Enqueued::Duplicate);
+    store.finish(RESULT).unwrap();
+    assert_eq!((state(&store, a), state(&store, b)), (Some(ImageState::Done), Some(ImageState::Done)));
+}
+
+#[test]
+fn one_agent_a_folder() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse(_))));
+    drop(store);
+    assert!(Store::open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_later_format_is_refused() {
+    let dir = TempDir::new().unwrap();
+    Store::open(dir.path()).unwrap().db().pragma_update(None, "user_version", 9).unwrap();
+    let error = Store::open(dir.path()).err().expect("format 9 is unknown").to_string();
+    assert!(error.contains("format 9") && error.contains("newer agent"), "{error}");
+}
+
+#[test]
+fn files_are_remembered_with_their_fate() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let fingerprint = |n| Fingerprint::of(Path::new("/in/a.png"), n, 0);
+    store.stage(&b"a"[..], 10).unwrap().commit(Some(&fingerprint(1))).unwrap();
+    store.refuse(&fingerprint(2), "too large").unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.taken(&fingerprint(1)).unwrap(), Some(Taken::Accepted));
+    assert_eq!(store.taken(&fingerprint(2)).unwrap(), Some(Taken::Refused("too large".into())));
+    assert_eq!(store.taken(&fingerprint(3)).unwrap(), None);
+    assert_eq!(store.census().unwrap().set_aside, 1);
+}
+
+#[tokio::test]
+async fn async_callers_get_the_same_answers() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = store.run(|s| s.stage(&b"a"[..], 10)?.commit(None)).await.unwrap().id();
+    assert_eq!(store.run(Store::oldest_received).await.unwrap(), Some(id));
+}

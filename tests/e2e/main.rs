@@ -1,0 +1,13 @@
+//! End-to-end tests: the agent and the trainer among the real parts that they meet in the field.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agreement;
+mod bad_input;
+mod broker;
+mod contract;
+mod infer;
+mod rle;
+
+/// The agent's binary.
+const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");

@@ -1,0 +1,119 @@
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use crate::{shipped_bundle, wait_for};
+
+/// Folders and configuration of a device; its state outlives the agents started on it.
+pub struct AgentSetup {
+    dir: TempDir,
+    binary: PathBuf,
+}
+
+/// A running `edge-agent run`; killed when dropped.
+pub struct Agent {
+    process: Child,
+    log: PathBuf,
+}
+
+impl AgentSetup {
+    /// A device with a watched folder, the shipped bundle and `require_ack`. `binary` is
+    /// `env!("CARGO_BIN_EXE_agent-under-test")`, which only tests can name.
+    pub fn new(binary: &str, broker_port: u16) -> Self {
+        let setup = Self { dir: tempfile::tempdir().expect("temporary folder"), binary: binary.into() };
+        std::fs::create_dir(setup.inbox()).expect("temporary folder is writable");
+        setup.write_config(&format!(
+            "site = 'test-site'\n\
+             device = 'cart-1'\n\
+             bundle = '{}'\n\
+             state_dir = 'state'\n\
+             [mqtt]\n\
+             host = '127.0.0.1'\n\
+             port = {broker_port}\n\
+             keep_alive_s = 5\n\
+             max_backoff_s = 1\n\
+             require_ack = true\n\
+             [watch_folder]\n\
+             path = 'inbox'\n\
+             settle_ms = 100\n",
+            shipped_bundle().display()
+        ));
+        setup
+    }
+
+    /// Replaces the configuration.
+    pub fn write_config(&self, text: &str) {
+        std::fs::write(self.config(), text).expect("temporary folder is writable");
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("agent.toml")
+    }
+
+    /// The watched folder.
+    pub fn inbox(&self) -> PathBuf {
+        self.dir.path().join("inbox")
+    }
+
+    /// A command line of the agent.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).stdin(Stdio::null()).current_dir(self.dir.path());
+        command
+    }
+
+    /// Starts the daemon.
+    pub fn start(&self) -> Agent {
+        let log = self.dir.path().join("agent.log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log);
+        let process = self
+            .command(&["run", "--config"])
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .stderr(file.expect("temporary folder is writable"))
+            .spawn()
+            .expect("the agent starts");
+        Agent { process, log }
+    }
+}
+
+impl Agent {
+    /// What it has logged, with earlier agents on the same setup.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("a child of ours can be asked").is_none()
+    }
+
+    /// Kills it without warning.
+    pub fn kill(mut self) {
+        self.process.kill().expect("a child of ours can be killed");
+        self.process.wait().expect("a killed child ends");
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    pub fn stop(mut self) -> ExitStatus {
+        let status = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
+        assert!(status.expect("kill exists").success(), "the agent had ended before:\n{}", read(&self.log));
+        wait_for("the agent to stop", || self.process.try_wait().expect("a child of ours can be asked"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the agent's log:\n{}", read(&self.log));
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}

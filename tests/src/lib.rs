@@ -1,0 +1,36 @@
+//! Harness of the end-to-end tests: the real parts around the agent, started and stopped by value.
+//!
+//! Everything here waits for a condition with a generous bound and fails with what it last saw; nothing
+//! depends on how fast the machine is.
+
+mod agent;
+mod data;
+mod mosquitto;
+mod python;
+mod subscriber;
+
+pub use agent::{Agent, AgentSetup};
+pub use data::{phantom_png, real_data, shipped_bundle, workspace};
+pub use mosquitto::Mosquitto;
+pub use python::python;
+pub use subscriber::Subscriber;
+
+use std::time::{Duration, Instant};
+
+/// Longest that a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until `poll` gives a value.
+///
+/// # Panics
+/// If it has not within [`PATIENCE`]; `what` says what was awaited.
+pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = poll() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,79 @@
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::wait_for;
+
+/// A real mosquitto on a port of its own; killed when dropped.
+pub struct Mosquitto {
+    port: u16,
+    dir: TempDir,
+    process: Option<Child>,
+}
+
+impl Mosquitto {
+    /// Starts a broker on a free port of the loopback interface.
+    pub fn start() -> Self {
+        let port = free_port();
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let mut broker = Self { port, dir, process: None };
+        broker.launch();
+        broker
+    }
+
+    /// A port where nothing listens yet; [`Mosquitto::launch`] will.
+    pub fn reserved() -> Self {
+        Self { port: free_port(), dir: tempfile::tempdir().expect("temporary folder"), process: None }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it (again) on the same port, with no memory of what was before.
+    pub fn launch(&mut self) {
+        assert!(self.process.is_none(), "mosquitto runs already");
+        let config = self.dir.path().join("mosquitto.conf");
+        let text = format!("listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n", self.port);
+        std::fs::write(&config, text).expect("temporary folder is writable");
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("temporary folder is writable");
+        let process = Command::new(binary())
+            .arg("-c")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto starts; tests/run.sh installs it");
+        self.process = Some(process);
+        wait_for("mosquitto to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("a child of ours can be killed");
+            process.wait().expect("a killed child ends");
+        }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Debian keeps it out of users' search path.
+fn binary() -> PathBuf {
+    let system = Path::new("/usr/sbin/mosquitto");
+    if system.exists() { system.to_owned() } else { "mosquitto".into() }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback interface has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
