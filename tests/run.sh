@@ -3,7 +3,7 @@
 #
 # Needs a Rust toolchain, a C compiler and python3. Debian packages are installed when root, else named;
 # Python packages go into .venv, libtorch into .libtorch, both inside the tree.
-# Arguments go to `cargo test`, such as `sh tests/run.sh -p shared`.
+# Arguments go to `cargo test`, such as the name of a test.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # command:package pairs; g++ compiles torch-sys.
 missing=
-for pair in mosquitto:mosquitto storescu:dcmtk chromium:chromium g++:g++; do
+for pair in mosquitto:mosquitto g++:g++; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
@@ -42,5 +42,4 @@ fi
 say "cargo test"
 CHEXSEG_PYTHON=$PWD/.venv/bin/python
 export CHEXSEG_PYTHON
-[ $# -gt 0 ] || set -- --workspace
-exec cargo test --locked --features host-trainer/torch,e2e-tests/torch "$@"
+exec cargo test --locked --workspace --features host-trainer/torch,e2e-tests/torch "$@"

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    LastWill, LastWillProperties, Packet, PubAck, PubAckReason, Publish, PublishProperties,
+    LastWill, LastWillProperties, Packet, PubAck, PubAckReason, Publish, PublishProperties, SubAck,
+    SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{Outgoing, TlsConfiguration, Transport};
@@ -202,10 +203,26 @@ async fn poll(
                 forward(&inbound, publish).await;
                 true
             }
+            Packet::SubAck(ack) => {
+                warn_of_refusal(&ack);
+                true
+            }
             _ => true,
         };
         if !in_order {
             return PublishError::Lost("the broker acknowledged what was not sent".into());
+        }
+    }
+}
+
+/// Results go out without the subscription to `ack`, but under `require_ack` none would ever be done.
+fn warn_of_refusal(ack: &SubAck) {
+    for code in &ack.return_codes {
+        if !matches!(code, SubscribeReasonCode::Success(_)) {
+            tracing::error!(
+                reason = ?code,
+                "the broker refused the subscription to `ack`: allow the device to read its own topics"
+            );
         }
     }
 }

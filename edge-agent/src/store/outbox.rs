@@ -4,6 +4,9 @@ use uuid::Uuid;
 use super::error::sql;
 use super::{ImageId, Store, StoreError, now_ms};
 
+/// Nothing is postponed for longer. A time beyond it comes from a clock that was set back since, and counts as now.
+const HORIZON_MS: i64 = 2 * 3_600_000;
+
 /// A result that is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -68,9 +71,9 @@ impl Store {
         let now = now_ms();
         let db = self.db();
         let query = "SELECT result_id, envelope, attempts FROM outbox
-                     WHERE due_at <= ?1 ORDER BY position LIMIT 1";
+                     WHERE due_at <= ?1 OR due_at > ?2 ORDER BY position LIMIT 1";
         let due = db
-            .query_row(query, [now], |row| {
+            .query_row(query, [now, now + HORIZON_MS], |row| {
                 let result_id = Uuid::from_bytes(row.get(0)?);
                 Ok(Due { result_id, envelope: row.get(1)?, attempts: row.get(2)? })
             })

@@ -158,6 +158,19 @@ fn an_image_that_was_set_aside_and_is_sent_again_is_taken_anew() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_hold_results_up() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = accept(&store, b"pixels").id();
+    store.enqueue(id, RESULT, b"{}").unwrap();
+    store.postpone(RESULT, 60_000).unwrap();
+    assert!(matches!(store.next_due().unwrap(), Next::Wait(_)));
+    // What a minute looks like after the clock went back by a day.
+    store.postpone(RESULT, 86_400_000 + 60_000).unwrap();
+    assert!(matches!(store.next_due().unwrap(), Next::Send(_)));
+}
+
+#[test]
 fn damage_on_disk_is_noticed_and_set_aside() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
