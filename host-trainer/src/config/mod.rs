@@ -251,6 +251,37 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// The smallest experiment that everything can be tried on: two classes, a quarter-wide net at 64 px.
+#[cfg(test)]
+#[cfg(feature = "torch")]
+pub(crate) fn tiny(extra: &str) -> Config {
+    let text = r##"
+        name = "tiny"
+        [[classes]]
+        label = "left_lung"
+        name = "Left lung"
+        code = { scheme = "SCT", value = "44029006", meaning = "Left lung structure" }
+        color = "#4aa3ff"
+        [[classes]]
+        label = "heart"
+        name = "Heart"
+        code = { scheme = "SCT", value = "80891009", meaning = "Heart structure" }
+        color = "#ff5c5c"
+        [network]
+        width = "quarter"
+        [preprocess]
+        input_size = 64
+        filter = "bilinear"
+        low_percentile = 0.5
+        high_percentile = 99.5
+        mean = 0.5
+        std = 0.25
+    "##;
+    let config: Config = toml::from_str(&format!("{text}{extra}")).expect("the text above and sound extras");
+    config.validate().expect("the text above and sound extras");
+    config
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

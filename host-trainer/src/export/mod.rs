@@ -192,40 +192,12 @@ mod tests {
     use shared::bundle::Bundle;
 
     use super::*;
-    use crate::config::Stage;
+    use crate::config::{Stage, tiny};
     use crate::net::he_init;
     use crate::train::ModelInfo;
 
     fn config() -> Config {
-        let text = r##"
-            name = "tiny"
-            [[classes]]
-            label = "left_lung"
-            name = "Left lung"
-            code = { scheme = "SCT", value = "44029006", meaning = "Left lung structure" }
-            color = "#4aa3ff"
-            [[classes]]
-            label = "heart"
-            name = "Heart"
-            code = { scheme = "SCT", value = "80891009", meaning = "Heart structure" }
-            color = "#ff5c5c"
-            [network]
-            width = "quarter"
-            [preprocess]
-            input_size = 64
-            filter = "bilinear"
-            low_percentile = 0.5
-            high_percentile = 99.5
-            mean = 0.5
-            std = 0.25
-            [phantom]
-            size = 128
-            [export]
-            golden = 1
-        "##;
-        let config: Config = toml::from_str(text).unwrap();
-        config.validate().unwrap();
-        config
+        tiny("[phantom]\nsize = 128\n[export]\ngolden = 1\n")
     }
 
     fn model(config: &Config) -> ModelFile {

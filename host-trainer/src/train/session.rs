@@ -230,29 +230,11 @@ fn write_config(config: &Config, run: &RunDir) -> Result<(), TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tiny;
 
     fn config() -> Config {
-        let text = r##"
-            name = "tiny"
-            [[classes]]
-            label = "left_lung"
-            name = "Left lung"
-            code = { scheme = "SCT", value = "44029006", meaning = "Left lung structure" }
-            color = "#4aa3ff"
-            [[classes]]
-            label = "heart"
-            name = "Heart"
-            code = { scheme = "SCT", value = "80891009", meaning = "Heart structure" }
-            color = "#ff5c5c"
-            [network]
-            width = "quarter"
-            [preprocess]
-            input_size = 64
-            filter = "bilinear"
-            low_percentile = 0.5
-            high_percentile = 99.5
-            mean = 0.5
-            std = 0.25
+        tiny(
+            "
             [phantom]
             pool = 5
             size = 128
@@ -263,10 +245,8 @@ mod tests {
             validate_every = 2
             checkpoint_every = 4
             log_every = 1
-        "##;
-        let config: Config = toml::from_str(text).unwrap();
-        config.validate().unwrap();
-        config
+            ",
+        )
     }
 
     fn session<'a>(config: &'a Config, out: &Path, start: &Start) -> Result<Session<'a>, TrainError> {
