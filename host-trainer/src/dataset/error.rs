@@ -13,6 +13,11 @@ pub enum DatasetError {
         /// Where the search began.
         start: PathBuf,
     },
+    /// `CHEXSEG_DATA` names no folder.
+    #[error(
+        "CHEXSEG_DATA is {0}, which is no folder: set it to the one that holds the data sets, or unset it"
+    )]
+    RootAbsent(PathBuf),
     /// The table of labels cannot be read.
     #[error("failed to read {path}: {source}")]
     Labels {

@@ -6,7 +6,8 @@ use super::DatasetError;
 /// nearest of its parents that has one (the workspace keeps its data next to itself, never inside).
 pub fn data_root() -> Result<PathBuf, DatasetError> {
     if let Some(path) = std::env::var_os("CHEXSEG_DATA") {
-        return Ok(PathBuf::from(path));
+        let path = PathBuf::from(path);
+        return if path.is_dir() { Ok(path) } else { Err(DatasetError::RootAbsent(path)) };
     }
     let start = std::env::current_dir().unwrap_or_default();
     start
