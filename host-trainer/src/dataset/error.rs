@@ -130,6 +130,16 @@ pub enum DatasetError {
         /// Columns of the image.
         image_cols: usize,
     },
+    /// A run-length code that is no mask.
+    #[error("image {id}, class {label}: {source}; import the data set anew")]
+    Code {
+        /// The image.
+        id: String,
+        /// The class.
+        label: String,
+        /// What is wrong.
+        source: shared::mask::RleError,
+    },
     /// A class that is mapped to nothing.
     #[error("data.{dataset}.classes.{label} is empty; name at least one mask or remove the line")]
     EmptyMapping {

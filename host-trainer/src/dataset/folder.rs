@@ -3,7 +3,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetError, Index, Record, Split, Template};
+use super::{DatasetError, Index, MaskSource, Record, Split, Template};
 
 /// A data set that lies in a folder: images, mask pictures and a CSV table with one line an image.
 ///
@@ -167,7 +167,7 @@ impl FolderSpec {
                         Err(error) => return Err(error),
                     }
                 }
-                masks.insert(label.clone(), files);
+                masks.insert(label.clone(), MaskSource::Files(files));
             }
         }
         Ok(Record {
@@ -178,6 +178,8 @@ impl FolderSpec {
             split,
             image: existing(relative)?,
             masks,
+            findings: BTreeMap::new(),
+            attributes: BTreeMap::new(),
         })
     }
 }
@@ -233,7 +235,8 @@ mod tests {
         let index = spec().import("set", dir.path()).unwrap();
         assert_eq!(index.records.len(), 2);
         assert!(index.records[0].masks.is_empty());
-        assert_eq!(index.records[1].masks["heart"], [dir.path().join("set/mask/heart/b.png")]);
+        let file = dir.path().join("set/mask/heart/b.png");
+        assert_eq!(index.records[1].masks["heart"], MaskSource::Files(vec![file]));
         assert_eq!(index.of(Split::StrongTrain)[0].patient, "set/2");
         assert_eq!(index.counts()[&("set".to_owned(), "set".to_owned(), Split::Weak)], 1);
     }
@@ -245,7 +248,7 @@ mod tests {
         assert!(error.to_string().contains("mask/heart/a.png"), "{error}");
         let lenient = FolderSpec { missing_mask: MissingMask::Absent, ..spec() };
         let index = lenient.import("set", dir.path()).unwrap();
-        assert_eq!(index.records[0].masks["heart"], Vec::<PathBuf>::new());
+        assert_eq!(index.records[0].masks["heart"], MaskSource::Files(Vec::new()));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use folder::{FolderSpec, MissingMask};
 pub use loader::Loader;
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
 pub use plan::{BatchPlan, DrawKind, PlanSpec};
-pub use record::{Index, Record, Split};
+pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
 pub use sample::{Annotated, Sample, load_annotated, load_samples};
 pub use streams::{Stream, stream_rng};

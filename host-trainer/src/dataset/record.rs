@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use shared::mask::Rle;
 
 /// What an image may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,7 +56,28 @@ impl FromStr for Split {
     }
 }
 
-/// One image of a data set: where its pixels and masks lie.
+/// An image-level label. A label that nobody gave is no `Finding` at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// Not there.
+    Absent,
+    /// There.
+    Present,
+    /// The reader could not tell (CheXpert's −1).
+    Uncertain,
+}
+
+/// Where an expert's mask of one class comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaskSource {
+    /// Pictures whose union is the mask; no picture: the class is known to be absent.
+    Files(Vec<PathBuf>),
+    /// COCO run-length codes whose union is the mask; no code: the class is known to be absent.
+    Codes(Vec<Rle>),
+}
+
+/// One image of a data set: where its pixels and masks lie, and what is said of the whole image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Unique in the index: data set, source and file name.
@@ -70,9 +92,12 @@ pub struct Record {
     pub split: Split,
     /// The radiograph.
     pub image: PathBuf,
-    /// Mask files of each annotated class (label → files whose union is the mask). A class that is not in
-    /// here is unknown; a class with no file is known to be absent.
-    pub masks: BTreeMap<String, Vec<PathBuf>>,
+    /// Experts' masks by class. A class that is not in here is unknown.
+    pub masks: BTreeMap<String, MaskSource>,
+    /// Image-level labels by name. A label that is not in here is unknown.
+    pub findings: BTreeMap<String, Finding>,
+    /// Anything that subgroups may be formed by: sex, age, view.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// The records of the data sets of a configuration, in the order of their tables.

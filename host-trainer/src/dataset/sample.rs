@@ -3,11 +3,11 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shared::mask::Mask;
+use shared::mask::{Mask, Rle};
 use shared::pixel::{ImageLimits, PixelFrame};
 use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
 
-use super::{DatasetError, Record};
+use super::{DatasetError, MaskSource, Record};
 
 /// An image in its own pixels with its masks, class by class.
 #[derive(Clone, Debug)]
@@ -83,10 +83,19 @@ impl Sample {
 pub fn load_annotated(record: &Record, labels: &[String]) -> Result<Annotated, DatasetError> {
     let frame = read_frame(&record.image)?;
     let masks = labels.iter().map(|label| {
-        let Some(files) = record.masks.get(label) else { return Ok(None) };
+        let Some(source) = record.masks.get(label) else { return Ok(None) };
         let mut mask = Mask::empty(frame.rows(), frame.cols());
-        for path in files {
-            mask.merge(&read_mask(path, &frame)?);
+        match source {
+            MaskSource::Files(files) => {
+                for path in files {
+                    mask.merge(&read_mask(path, &frame)?);
+                }
+            }
+            MaskSource::Codes(codes) => {
+                for code in codes {
+                    mask.merge(&decode(code, record, label, &frame)?);
+                }
+            }
         }
         Ok(Some(mask))
     });
@@ -146,6 +155,27 @@ fn read_frame(path: &Path) -> Result<PixelFrame, DatasetError> {
     PixelFrame::decode(BufReader::new(file), ImageLimits::default()).map_err(picture)
 }
 
+/// Decodes a run-length code of the frame's size.
+fn decode(code: &Rle, record: &Record, label: &str, frame: &PixelFrame) -> Result<Mask, DatasetError> {
+    let (rows, cols) = (frame.rows(), frame.cols());
+    if code.size != [rows, cols] {
+        let [mask_rows, mask_cols] = code.size;
+        let path = format!("the {label} mask of {}", record.id).into();
+        return Err(DatasetError::MaskSize {
+            path,
+            rows: mask_rows,
+            cols: mask_cols,
+            image_rows: rows,
+            image_cols: cols,
+        });
+    }
+    code.decode().map_err(|source| DatasetError::Code {
+        id: record.id.clone(),
+        label: label.to_owned(),
+        source,
+    })
+}
+
 /// Reads a mask picture of the frame's size; foreground is the upper half of the grey range.
 fn read_mask(path: &Path, frame: &PixelFrame) -> Result<Mask, DatasetError> {
     let mask = read_frame(path)?;
@@ -164,11 +194,13 @@ fn read_mask(path: &Path, frame: &PixelFrame) -> Result<Mask, DatasetError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::dataset::Split;
 
     fn record(dir: &Path, masks: &[(&str, &[&str])]) -> Record {
-        let files = |names: &[&str]| names.iter().map(|name| dir.join(name)).collect();
+        let files = |names: &[&str]| MaskSource::Files(names.iter().map(|name| dir.join(name)).collect());
         Record {
             id: "a".into(),
             dataset: "d".into(),
@@ -177,6 +209,8 @@ mod tests {
             split: Split::StrongTrain,
             image: dir.join("a.png"),
             masks: masks.iter().map(|(label, names)| ((*label).to_owned(), files(names))).collect(),
+            findings: BTreeMap::new(),
+            attributes: BTreeMap::new(),
         }
     }
 

@@ -72,6 +72,8 @@ mod tests {
             split: Split::StrongTest,
             image: image.into(),
             masks: BTreeMap::new(),
+            findings: BTreeMap::new(),
+            attributes: BTreeMap::new(),
         }
     }
 

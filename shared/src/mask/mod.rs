@@ -8,4 +8,4 @@ pub mod rle;
 pub use components::remove_small_components;
 pub use grid::{BBox, Mask};
 pub use overlay::{Layer, Rgb, draw_overlay};
-pub use rle::Rle;
+pub use rle::{Rle, RleError};
