@@ -7,14 +7,22 @@
 //! Whatever runs a network needs libtorch and the feature `torch`; the rest builds without.
 
 #[cfg(feature = "torch")]
+pub mod classify;
+#[cfg(feature = "torch")]
 pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
 #[cfg(feature = "torch")]
 pub mod export;
+pub mod irnet;
 pub mod net;
 pub mod onnx;
+#[cfg(feature = "torch")]
+pub mod pipeline;
+pub mod pseudo;
 pub mod quantize;
 pub mod report;
+#[cfg(feature = "torch")]
+pub mod saliency;
 pub mod train;

@@ -15,6 +15,9 @@ pub enum CliError {
     /// A training.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),
+    /// A step of an experiment.
+    #[error(transparent)]
+    Pipeline(#[from] crate::pipeline::PipelineError),
     /// A model file.
     #[error(transparent)]
     Model(#[from] crate::train::CheckpointError),

@@ -4,6 +4,7 @@
 //! checkpoint written, so that the same command with `--resume` goes on.
 
 mod check;
+mod compute;
 mod device;
 mod error;
 mod evaluate;
@@ -12,7 +13,9 @@ mod graph;
 mod list;
 mod output;
 mod phantom;
+mod run;
 mod train;
+mod weak;
 
 use std::process::ExitCode;
 
@@ -34,7 +37,7 @@ pub struct Cli {
 }
 
 const EXIT_HELP: &str = "Exit status: 0 done; 1 failed (reason on stderr); 2 wrong usage; 3 stopped by a signal \
-                         with a checkpoint written (go on with --resume).\n\nData sets are looked for in the folder \
+                         with a checkpoint written (give the same command again, with --resume where there is such an option).\n\nData sets are looked for in the folder \
                          CHEXSEG_DATA, else in shared/data beside the working folder or one of its parents.";
 
 #[derive(Debug, Subcommand)]
@@ -49,8 +52,18 @@ enum Command {
     Phantom(phantom::Args),
     /// Train on phantoms.
     Pretrain(train::Args),
-    /// Train on expert masks.
+    /// Train a segmenter on expert masks, and on pseudo-masks, images without masks and teachers where given.
     Train(train::Args),
+    /// Do what is missing of an experiment: every stage of every arm, to the report.
+    Run(run::Args),
+    /// Train the classifier on image-level labels.
+    Classifier(weak::ClassifierArgs),
+    /// Write where a classifier sees its findings.
+    Saliency(weak::SaliencyArgs),
+    /// Train IRNet's edges.
+    Edges(weak::EdgesArgs),
+    /// Make pseudo-masks of saliency, refined by IRNet or not.
+    PseudoMasks(weak::PseudoArgs),
     /// Measure masks against expert masks.
     Evaluate(evaluate::Args),
     /// Write a bundle for the edge agent.
@@ -68,6 +81,11 @@ impl Cli {
             Command::Phantom(args) => phantom::run(args),
             Command::Pretrain(args) => train::run(args, Stage::Pretrain),
             Command::Train(args) => train::run(args, Stage::Train),
+            Command::Run(args) => run::run(args),
+            Command::Classifier(args) => weak::classifier(args),
+            Command::Saliency(args) => weak::saliency(args),
+            Command::Edges(args) => weak::edges(args),
+            Command::PseudoMasks(args) => weak::pseudo_masks(args),
             Command::Evaluate(args) => evaluate::run(args),
             Command::Export(args) => export::run(args),
         }

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CliError, DeviceChoice, STOPPED, say};
-use crate::config::{Config, Stage};
-use crate::train::{Outcome, Session, Start, StopFlag, TrainingData};
+use super::compute::Compute;
+use super::{CliError, STOPPED, say};
+use crate::config::{Config, Stage, digest_of};
+use crate::pseudo::PseudoMasks;
+use crate::train::{Images, Job, ModelFile, Outcome, Session, Start, Teachers, TrainError};
 
 /// Arguments of `pretrain` and `train`.
 #[derive(Debug, clap::Args)]
@@ -17,34 +19,44 @@ pub(super) struct Args {
     /// Go on from the checkpoint in the folder; the result is the one of an uninterrupted run.
     #[arg(long, conflicts_with = "init")]
     resume: bool,
-    /// Begin with the weights of this model file (best.safetensors of another run); tensors that differ in
-    /// shape start fresh.
+    /// Begin with the weights of this model file (best.safetensors of another run, a classifier's too); tensors that
+    /// differ in shape start fresh.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Where to compute: auto, cpu or cuda:N.
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-    /// Threads of libtorch; a run repeats bit for bit only with the same number. Default: all cores.
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1024))]
-    threads: Option<i32>,
-    /// Threads that prepare batches; their number does not change the result.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    workers: u16,
+    /// Learn from these pseudo-masks of the weak images too (masks.json of pseudo-masks).
+    #[arg(long, value_name = "FILE")]
+    pseudo: Option<PathBuf>,
+    /// Imitate this model; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    teacher: Vec<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 pub(super) fn run(args: &Args, stage: Stage) -> Result<ExitCode, CliError> {
-    if let Some(threads) = args.threads {
-        tch::set_num_threads(threads);
-    }
-    let stop = StopFlag::on_signals()?;
-    let config = Config::load(&args.config)?;
+    let context = args.compute.context()?;
+    let config = Config::load(&args.config)?.with_quirks();
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
-    let mut session = Session::open(&config, stage, &args.out, &start, args.device.device()?)?;
-    let data = TrainingData::load(&config, stage, None)?;
-    let outcome = session.run(&data, &stop, args.workers.into())?;
+    let pseudo = args.pseudo.as_deref().map(PseudoMasks::load).transpose().map_err(TrainError::from)?;
+    let teachers: Vec<ModelFile> =
+        args.teacher.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
+    let mut job = Job::new(&config, stage);
+    if pseudo.is_some() || !teachers.is_empty() {
+        let weights: Vec<String> =
+            teachers.iter().map(|model| shared::bundle::sha256_hex(&model.params.to_bytes())).collect();
+        job.digest = digest_of(&serde_json::json!([job.digest, pseudo, weights]));
+    }
+    let mut session = Session::open(job, &args.out, &start, context.device)?;
+    let images = Images::of_config(&config, stage, None, pseudo.as_ref())?;
+    let mut task = images.task(&config, stage, context.device)?;
+    if !teachers.is_empty() {
+        let teachers = Teachers::new(config.distillation.clone(), &teachers, context.device);
+        task.teachers = Some(teachers.map_err(TrainError::from)?);
+    }
+    let outcome = session.run(&task, &context.stop, context.workers)?;
     if let Some(best) = session.best() {
         let path = session.run_dir().best();
-        say!("best: IoU {:.4} at step {}, in {}", best.mean_iou, best.step, path.display());
+        say!("best: IoU {:.4} at step {}, in {}", best.score, best.step, path.display());
     }
     match outcome {
         Outcome::Finished => Ok(ExitCode::SUCCESS),

@@ -5,24 +5,34 @@
 
 mod error;
 mod export;
+mod learning;
 mod stage;
+mod study;
+mod variants;
+mod weak;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 use shared::manifest::{ClassSpec, Code};
 use shared::mask::Rgb;
 use shared::preprocess::PreprocessSpec;
 
 pub use error::ConfigError;
 pub use export::ExportSpec;
+pub use learning::{ConsistencySpec, DistillationSpec, Method};
 pub use stage::{Stage, StageSpec};
+pub use study::{ArmSpec, Init, StudySpec};
+pub use weak::{ClassifierSpec, FindingConfig, Gate, IrnetSpec, PseudoSpec, Saliency, Uncertain};
 
 use crate::dataset::augment::AugmentSpec;
 use crate::dataset::{DatasetError, FolderSpec, Index, PhantomSpec};
-use crate::net::{DeepLabConfig, Graph, deeplab_v3_plus};
+use crate::net::{DeepLabConfig, Graph, classifier, deeplab_v3_plus, edge_net};
+
+/// A field that cannot work, and why.
+pub(crate) type Fault = (&'static str, &'static str);
 
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +69,27 @@ pub struct Config {
     /// The stage on expert masks.
     #[serde(default)]
     pub train: StageSpec,
+    /// Image-level labels, in the order of the classifier's outputs.
+    #[serde(default)]
+    pub findings: Vec<FindingConfig>,
+    /// The classifier that learns them.
+    #[serde(default)]
+    pub classifier: ClassifierSpec,
+    /// The refinement of its saliency maps.
+    #[serde(default)]
+    pub irnet: IrnetSpec,
+    /// Learning from images without masks in the stage `train`; none: not done.
+    #[serde(default)]
+    pub consistency: Option<ConsistencySpec>,
+    /// Learning from teachers, where the stage `train` is given some.
+    #[serde(default)]
+    pub distillation: DistillationSpec,
+    /// The quirks of the paper's code: no min–max before Otsu, no gating, Dice loss alone, no augmentation.
+    #[serde(default)]
+    pub compat_paper: bool,
+    /// A comparison of ways to train.
+    #[serde(default)]
+    pub study: Option<StudySpec>,
     /// What the bundle says and how it is quantized.
     #[serde(default)]
     pub export: ExportSpec,
@@ -194,8 +225,43 @@ impl Config {
         if let Some(unknown) = self.export.licenses.keys().find(|name| !self.data.contains_key(*name)) {
             return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
         }
+        let findings = self.finding_labels();
+        for (i, finding) in self.findings.iter().enumerate() {
+            if !is_label(&finding.label) || findings[..i].contains(&finding.label) {
+                let reason = format!("\"{}\" is taken or not of a-z, 0-9 and _", finding.label);
+                return bad("findings.label", reason);
+            }
+            if let Some(class) = finding.class.as_ref().filter(|class| !labels.contains(class)) {
+                return bad("findings.class", format!("\"{class}\" is none of the classes"));
+            }
+        }
+        if let Some((field, reason)) = self.consistency.as_ref().and_then(ConsistencySpec::fault) {
+            return bad(&format!("consistency.{field}"), reason.into());
+        }
+        if let Some((field, reason)) = self.distillation.fault() {
+            return bad(&format!("distillation.{field}"), reason.into());
+        }
+        self.classifier.validate()?;
+        self.irnet.validate()?;
+        if let Some(study) = &self.study {
+            study.validate(!self.findings.is_empty())?;
+        }
         self.pretrain.validate(Stage::Pretrain)?;
         self.train.validate(Stage::Train)
+    }
+
+    /// Labels of the classifier's outputs.
+    pub fn finding_labels(&self) -> Vec<String> {
+        self.findings.iter().map(|finding| finding.label.clone()).collect()
+    }
+
+    /// The graph that a stage trains.
+    pub fn graph_of(&self, stage: Stage) -> Graph {
+        match stage {
+            Stage::Pretrain | Stage::Train => self.graph(),
+            Stage::Classifier => classifier(&self.classifier.network, self.findings.len()),
+            Stage::Edges => edge_net(&self.classifier.network),
+        }
     }
 
     /// Labels of the output planes.
@@ -213,6 +279,8 @@ impl Config {
         match stage {
             Stage::Pretrain => &self.pretrain,
             Stage::Train => &self.train,
+            Stage::Classifier => &self.classifier.training,
+            Stage::Edges => &self.irnet.training,
         }
     }
 
@@ -228,19 +296,40 @@ impl Config {
     /// A digest of everything that shapes the weights of a stage (not its length of logging or the export):
     /// a checkpoint goes on only under the digest that it was written under.
     pub fn digest(&self, stage: Stage) -> String {
-        let shaping = serde_json::json!({
+        let own = match stage {
+            Stage::Pretrain => json!({ "phantom": self.phantom, "labels": self.labels() }),
+            Stage::Train => json!({
+                "phantom": if self.train.phantom_share > 0.0 { Some(&self.phantom) } else { None },
+                "labels": self.labels(),
+                "consistency": self.consistency,
+                "distillation": self.distillation,
+            }),
+            Stage::Classifier => json!({
+                "findings": self.finding_labels(),
+                "uncertain": self.classifier.uncertain,
+                "holdout": self.classifier.holdout,
+            }),
+            Stage::Edges => {
+                json!({ "irnet": IrnetSpec { training: StageSpec::default(), ..self.irnet.clone() } })
+            }
+        };
+        let shaping = json!({
+            "stage": stage,
             "seed": self.seed,
-            "labels": self.labels(),
-            "network": self.network,
+            "network": self.graph_of(stage),
             "preprocess": self.preprocess,
             "data": self.data,
-            "phantom": self.phantom,
             "augment": self.augment,
-            "stage": self.stage(stage).shaping(),
+            "training": self.stage(stage).shaping(),
+            "own": own,
         });
-        let digest = Sha256::digest(shaping.to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest_of(&shaping)
     }
+}
+
+/// SHA-256 of a value, in hexadecimal.
+pub(crate) fn digest_of(value: &serde_json::Value) -> String {
+    shared::bundle::sha256_hex(value.to_string().as_bytes())
 }
 
 fn is_slug(text: &str) -> bool {

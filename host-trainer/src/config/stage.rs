@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, Method};
 
 /// A part of the training with its own images, length and learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,8 +10,12 @@ use super::ConfigError;
 pub enum Stage {
     /// Phantoms only.
     Pretrain,
-    /// Expert masks, with a share of phantoms.
+    /// Expert masks and pseudo-masks, with a share of phantoms.
     Train,
+    /// Image-level labels.
+    Classifier,
+    /// IRNet's edges.
+    Edges,
 }
 
 impl fmt::Display for Stage {
@@ -19,6 +23,8 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Pretrain => "pretrain",
             Self::Train => "train",
+            Self::Classifier => "classifier",
+            Self::Edges => "edges",
         })
     }
 }
@@ -33,6 +39,10 @@ pub struct StageSpec {
     pub batch: usize,
     /// Share of draws that are phantoms, 0..=1. The stage `pretrain` draws phantoms only.
     pub phantom_share: f64,
+    /// Probability that a radiograph is one with an expert's mask, where there are pseudo-masks too, 0..=1.
+    pub strong_weight: f64,
+    /// How gradients become steps.
+    pub optimizer: Method,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Learning rate at the end, as a share of the highest.
@@ -49,6 +59,14 @@ pub struct StageSpec {
     pub bce_weight: f64,
     /// Weight of the Dice loss.
     pub dice_weight: f64,
+    /// Weight of the auxiliary head's loss, where the network has that head.
+    pub auxiliary_weight: f64,
+    /// Validations without a better one after which the training ends; 0: it goes on to the last step.
+    pub patience: u64,
+    /// How many of the best models are kept.
+    pub keep: usize,
+    /// Half precision where the device is a GPU.
+    pub amp: bool,
     /// Steps between validations.
     pub validate_every: u64,
     /// Steps between checkpoints.
@@ -63,6 +81,8 @@ impl Default for StageSpec {
             steps: 1000,
             batch: 8,
             phantom_share: 0.0,
+            strong_weight: 0.9,
+            optimizer: Method::AdamW,
             learning_rate: 1e-3,
             final_share: 0.01,
             warmup: 50,
@@ -71,6 +91,10 @@ impl Default for StageSpec {
             ema_decay: 0.99,
             bce_weight: 1.0,
             dice_weight: 1.0,
+            auxiliary_weight: 0.1,
+            patience: 0,
+            keep: 1,
+            amp: false,
             validate_every: 100,
             checkpoint_every: 50,
             log_every: 10,
@@ -83,7 +107,7 @@ impl StageSpec {
         let share = |v: f64| (0.0..=1.0).contains(&v);
         let positive = |v: f64| v.is_finite() && v > 0.0;
         let not_negative = |v: f64| v.is_finite() && v >= 0.0;
-        let rules: [(&str, bool, &str); 12] = [
+        let rules: [(&str, bool, &str); 15] = [
             ("steps", self.steps > 0, "must be above 0"),
             (
                 "batch",
@@ -91,6 +115,9 @@ impl StageSpec {
                 "must be 2..=1024; batch normalization needs two images",
             ),
             ("phantom_share", share(self.phantom_share), "must lie in 0..=1"),
+            ("strong_weight", share(self.strong_weight), "must lie in 0..=1"),
+            ("auxiliary_weight", not_negative(self.auxiliary_weight), "must not be negative"),
+            ("keep", (1..=100).contains(&self.keep), "must lie in 1..=100"),
             ("learning_rate", positive(self.learning_rate), "must be above 0"),
             ("final_share", share(self.final_share), "must lie in 0..=1"),
             ("weight_decay", not_negative(self.weight_decay), "must not be negative"),
@@ -115,7 +142,7 @@ impl StageSpec {
 
     /// Without the fields that do not touch the weights.
     pub(super) fn shaping(&self) -> Self {
-        let Self { validate_every, checkpoint_every, log_every, .. } = Self::default();
-        Self { validate_every, checkpoint_every, log_every, ..self.clone() }
+        let Self { validate_every, checkpoint_every, log_every, keep, .. } = Self::default();
+        Self { validate_every, checkpoint_every, log_every, keep, ..self.clone() }
     }
 }

@@ -1,10 +1,14 @@
+use super::Named;
 use super::augment::Example;
+use super::unlabeled::UnlabeledBatch;
 
 /// Images and targets of one training step, ready to become tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Number of the batch, from 0.
     pub number: u64,
+    /// Ids of the images.
+    pub ids: Vec<String>,
     /// Images in it (N).
     pub len: usize,
     /// Classes (C).
@@ -17,22 +21,32 @@ pub struct Batch {
     pub targets: Vec<f32>,
     /// N × C: 1 where the class is annotated, else 0.
     pub valid: Vec<f32>,
+    /// Images without masks, for consistency training.
+    pub unlabeled: Option<UnlabeledBatch>,
+}
+
+impl Named for Batch {
+    fn ids(&self) -> &[String] {
+        &self.ids
+    }
 }
 
 impl Batch {
     /// Puts examples together; `mean` and `std` normalise the grey values as the device does.
-    pub fn collate(number: u64, examples: Vec<Example>, mean: f32, std: f32) -> Self {
+    pub fn collate(number: u64, ids: Vec<String>, examples: Vec<Example>, mean: f32, std: f32) -> Self {
         let len = examples.len();
         let (size, classes) = examples.first().map_or((0, 0), |e| (e.size, e.targets.len()));
         let (plane, scale) = (size * size, 1.0 / std);
         let mut batch = Self {
             number,
+            ids,
             len,
             classes,
             size,
             images: Vec::with_capacity(len * plane),
             targets: Vec::with_capacity(len * classes * plane),
             valid: Vec::with_capacity(len * classes),
+            unlabeled: None,
         };
         for example in examples {
             batch.images.extend(example.image.iter().map(|v| (v - mean) * scale));

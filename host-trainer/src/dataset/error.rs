@@ -148,6 +148,16 @@ pub enum DatasetError {
         /// Class.
         label: String,
     },
+    /// A finding that cannot be learnt.
+    #[error(
+        "no image to learn from has the finding {finding} {what}: a classifier needs both; see [data.*.findings]"
+    )]
+    OneSided {
+        /// The finding.
+        finding: String,
+        /// Which label is missing.
+        what: &'static str,
+    },
     /// A plan without images.
     #[error("nothing to draw from: {0}")]
     NothingToDraw(&'static str),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Batch, BatchPlan, DatasetError};
+use super::{BatchSource, DatasetError};
 
 /// Batches that one worker may have finished ahead of the trainer.
 const AHEAD: usize = 2;
@@ -13,29 +13,29 @@ const AHEAD: usize = 2;
 /// Worker w of W prepares batches w, w + W, …: who prepares a batch does not change what is in it, so
 /// the number of workers does not change a training.
 #[derive(Debug)]
-pub struct Loader {
+pub struct Loader<B> {
     next: u64,
     end: u64,
-    workers: Vec<Worker>,
+    workers: Vec<Worker<B>>,
 }
 
 #[derive(Debug)]
-struct Worker {
-    batches: Option<Receiver<Batch>>,
+struct Worker<B> {
+    batches: Option<Receiver<B>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Loader {
+impl<B: Send + 'static> Loader<B> {
     /// Starts `workers` threads (at least one) that prepare the batches of `numbers`.
-    pub fn start(plan: &Arc<BatchPlan>, numbers: Range<u64>, workers: usize) -> Self {
+    pub fn start(source: &Arc<impl BatchSource<Batch = B>>, numbers: Range<u64>, workers: usize) -> Self {
         let stride = workers.max(1);
         let worker = |w: usize| {
             let (send, batches) = sync_channel(AHEAD);
-            let (plan, numbers) = (Arc::clone(plan), numbers.clone());
+            let (source, numbers) = (Arc::clone(source), numbers.clone());
             let thread = std::thread::spawn(move || {
                 for number in numbers.skip(w).step_by(stride) {
                     // A closed channel: the trainer has stopped.
-                    if send.send(plan.batch(number)).is_err() {
+                    if send.send(source.batch(number)).is_err() {
                         return;
                     }
                 }
@@ -50,7 +50,7 @@ impl Loader {
     }
 
     /// The next batch; none after the last.
-    pub fn next_batch(&mut self) -> Option<Result<Batch, DatasetError>> {
+    pub fn next_batch(&mut self) -> Option<Result<B, DatasetError>> {
         if self.next == self.end {
             return None;
         }
@@ -61,7 +61,7 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
+impl<B> Drop for Loader<B> {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             // Closing the channel wakes a worker that waits to send.
@@ -82,7 +82,21 @@ mod tests {
 
     use super::*;
     use crate::dataset::augment::AugmentSpec;
-    use crate::dataset::{PlanSpec, Sample};
+    use crate::dataset::{BatchPlan, PlanSpec, Pools, Sample};
+
+    fn plan(batch: usize, strong: Vec<Sample>) -> Arc<BatchPlan> {
+        let spec = PlanSpec {
+            seed: 3,
+            batch,
+            phantom_share: 0.0,
+            strong_weight: 0.9,
+            unlabeled: None,
+            mean: 0.0,
+            std: 1.0,
+        };
+        let pools = Pools { strong, ..Pools::default() };
+        Arc::new(BatchPlan::new(spec, AugmentSpec::default(), pools).unwrap())
+    }
 
     #[test]
     fn order_and_content_do_not_depend_on_the_number_of_workers() {
@@ -94,8 +108,7 @@ mod tests {
                 targets: vec![Some(vec![0; 64])],
             })
             .collect();
-        let spec = PlanSpec { seed: 3, batch: 2, phantom_share: 0.0, mean: 0.0, std: 1.0 };
-        let plan = Arc::new(BatchPlan::new(spec, AugmentSpec::default(), samples, Vec::new()).unwrap());
+        let plan = plan(2, samples);
         for workers in [1, 3] {
             let mut loader = Loader::start(&plan, 4..11, workers);
             for number in 4..11 {
@@ -113,8 +126,7 @@ mod tests {
             image: vec![0; 64],
             targets: vec![None],
         };
-        let spec = PlanSpec { seed: 3, batch: 1, phantom_share: 0.0, mean: 0.0, std: 1.0 };
-        let plan = Arc::new(BatchPlan::new(spec, AugmentSpec::default(), vec![sample], Vec::new()).unwrap());
+        let plan = plan(1, vec![sample]);
         let mut loader = Loader::start(&plan, 0..1_000_000, 2);
         assert!(loader.next_batch().is_some());
         drop(loader);

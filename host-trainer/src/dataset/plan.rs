@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use rand::Rng as _;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentSpec, augment};
-use super::{Batch, DatasetError, Sample, Stream, stream_rng};
+use super::unlabeled::{UnlabeledBatch, ViewSpec};
+use super::{Batch, BatchSource, DatasetError, Sample, Stream, stream_rng};
 
 /// What a plan needs beside its images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,13 +17,30 @@ pub struct PlanSpec {
     pub batch: usize,
     /// Share of draws that are phantoms, 0..=1.
     pub phantom_share: f64,
+    /// Probability that a radiograph is one with an expert's mask, where there are pseudo-masks too, 0..=1.
+    pub strong_weight: f64,
+    /// Images without masks; none: no consistency training.
+    pub unlabeled: Option<ViewSpec>,
     /// Mean of normalised grey values, from the preprocessing.
     pub mean: f32,
     /// Standard deviation, from the preprocessing.
     pub std: f32,
 }
 
-/// Which pool a draw takes from, and the how-manieth draw from that pool it is.
+/// The images that a plan draws from.
+#[derive(Clone, Debug, Default)]
+pub struct Pools {
+    /// With experts' masks.
+    pub strong: Vec<Sample>,
+    /// With pseudo-masks.
+    pub weak: Vec<Sample>,
+    /// Synthetic.
+    pub phantoms: Vec<Sample>,
+    /// Without masks.
+    pub unlabeled: Vec<Sample>,
+}
+
+/// Which pool a draw takes from, and the how-manieth draw of its kind it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrawKind {
     /// A radiograph.
@@ -30,27 +49,23 @@ pub enum DrawKind {
     Phantom(u64),
 }
 
-/// The endless sequence of training batches over two pools, real radiographs and phantoms.
+/// The endless sequence of training batches.
 ///
 /// Batch i is a function of (seed, i) alone. Phantoms are spread evenly: draw k takes one whenever
-/// ⌊(k+1)·share⌋ exceeds ⌊k·share⌋. Within a pool every epoch is a fresh permutation, so each image is seen
-/// once before any is seen twice.
+/// ⌊(k+1)·share⌋ exceeds ⌊k·share⌋. The other draws are radiographs, mixed as CheXseg does (design §5.5): an
+/// epoch has as many items as there are strong and weak images together, in a fresh random order; an item is
+/// strong with probability `strong_weight`, and its number modulo the size of its set says which image it is.
+/// With one set only, an epoch is a permutation of it.
 #[derive(Clone, Debug)]
 pub struct BatchPlan {
     spec: PlanSpec,
     augment: AugmentSpec,
-    real: Arc<[Sample]>,
-    phantoms: Arc<[Sample]>,
+    pools: Arc<Pools>,
 }
 
 impl BatchPlan {
-    /// A plan over the two pools. A pool may be empty if its share is 0.
-    pub fn new(
-        spec: PlanSpec,
-        augment: AugmentSpec,
-        real: Vec<Sample>,
-        phantoms: Vec<Sample>,
-    ) -> Result<Self, DatasetError> {
+    /// A plan over the pools. A pool may be empty if nothing is drawn from it.
+    pub fn new(spec: PlanSpec, augment: AugmentSpec, pools: Pools) -> Result<Self, DatasetError> {
         let nothing = |what| Err(DatasetError::NothingToDraw(what));
         if spec.batch == 0 {
             return nothing("the batch size is 0");
@@ -58,26 +73,30 @@ impl BatchPlan {
         if !(0.0..=1.0).contains(&spec.phantom_share) {
             return nothing("phantom_share must lie in 0..=1");
         }
-        if spec.phantom_share > 0.0 && phantoms.is_empty() {
+        if !(0.0..=1.0).contains(&spec.strong_weight) {
+            return nothing("strong_weight must lie in 0..=1");
+        }
+        if spec.phantom_share > 0.0 && pools.phantoms.is_empty() {
             return nothing("phantom_share is above 0 and the phantom pool is empty");
         }
-        if spec.phantom_share < 1.0 && real.is_empty() {
-            return nothing("phantom_share is below 1 and no data set has images in the split strong_train");
+        if spec.phantom_share < 1.0 && pools.strong.is_empty() && pools.weak.is_empty() {
+            return nothing(
+                "phantom_share is below 1 and no image has an expert's mask (split strong_train) or a pseudo-mask",
+            );
         }
-        Ok(Self { spec, augment, real: real.into(), phantoms: phantoms.into() })
+        match &spec.unlabeled {
+            Some(views) if views.batch == 0 || views.views == 0 => {
+                return nothing("consistency needs a batch and at least one view");
+            }
+            Some(_) if pools.unlabeled.is_empty() => {
+                return nothing("consistency is on and no image is in the split weak");
+            }
+            _ => (),
+        }
+        Ok(Self { spec, augment, pools: pools.into() })
     }
 
-    /// Batch `number`.
-    pub fn batch(&self, number: u64) -> Batch {
-        let first = number * self.spec.batch as u64;
-        let examples = (first..first + self.spec.batch as u64).map(|draw| {
-            let mut rng = stream_rng(self.spec.seed, Stream::Augment, draw);
-            augment(self.sample(draw), &self.augment, &mut rng)
-        });
-        Batch::collate(number, examples.collect(), self.spec.mean, self.spec.std)
-    }
-
-    /// Which pool draw `draw` takes from.
+    /// Which kind draw `draw` is.
     pub fn kind(&self, draw: u64) -> DrawKind {
         let phantoms_before = |k: u64| (k as f64 * self.spec.phantom_share).floor() as u64;
         let before = phantoms_before(draw);
@@ -89,15 +108,60 @@ impl BatchPlan {
     }
 
     fn sample(&self, draw: u64) -> &Sample {
-        let (pool, tag, nth) = match self.kind(draw) {
-            DrawKind::Real(nth) => (&self.real, 0, nth),
-            DrawKind::Phantom(nth) => (&self.phantoms, 1, nth),
-        };
-        let (epoch, at) = (nth / pool.len() as u64, (nth % pool.len() as u64) as usize);
-        let mut order: Vec<usize> = (0..pool.len()).collect();
-        order.shuffle(&mut stream_rng(self.spec.seed, Stream::Order, 2 * epoch + tag));
-        &pool[order[at]]
+        match self.kind(draw) {
+            DrawKind::Real(nth) => self.radiograph(nth),
+            DrawKind::Phantom(nth) => {
+                nth_of_epochs(&self.pools.phantoms, self.spec.seed, Stream::PhantomOrder, nth)
+            }
+        }
     }
+
+    fn radiograph(&self, nth: u64) -> &Sample {
+        let Pools { strong, weak, .. } = &*self.pools;
+        let item = nth_index(strong.len() + weak.len(), self.spec.seed, Stream::Order, nth);
+        let is_strong = match (strong.is_empty(), weak.is_empty()) {
+            (false, true) => true,
+            (true, _) => false,
+            (false, false) => {
+                stream_rng(self.spec.seed, Stream::Mix, nth).random::<f64>() < self.spec.strong_weight
+            }
+        };
+        let set = if is_strong { strong } else { weak };
+        &set[item % set.len()]
+    }
+}
+
+impl BatchSource for BatchPlan {
+    type Batch = Batch;
+
+    fn batch(&self, number: u64) -> Batch {
+        let PlanSpec { seed, mean, std, .. } = self.spec;
+        let first = number * self.spec.batch as u64;
+        let (mut ids, mut examples) = (Vec::new(), Vec::new());
+        for draw in first..first + self.spec.batch as u64 {
+            let sample = self.sample(draw);
+            ids.push(sample.id.clone());
+            examples.push(augment(sample, &self.augment, &mut stream_rng(seed, Stream::Augment, draw)));
+        }
+        let mut batch = Batch::collate(number, ids, examples, mean, std);
+        batch.unlabeled = self.spec.unlabeled.as_ref().map(|views| {
+            UnlabeledBatch::draw(&self.pools.unlabeled, views, &self.augment, seed, number, [mean, std])
+        });
+        batch
+    }
+}
+
+/// Where draw `nth` falls when every epoch is a fresh permutation of `len` items.
+pub(super) fn nth_index(len: usize, seed: u64, stream: Stream, nth: u64) -> usize {
+    let (epoch, at) = (nth / len as u64, (nth % len as u64) as usize);
+    let mut order: Vec<usize> = (0..len).collect();
+    order.shuffle(&mut stream_rng(seed, stream, epoch));
+    order[at]
+}
+
+/// The item that draw `nth` takes when every epoch is a fresh permutation of `items`.
+pub(super) fn nth_of_epochs<T>(items: &[T], seed: u64, stream: Stream, nth: u64) -> &T {
+    &items[nth_index(items.len(), seed, stream, nth)]
 }
 
 #[cfg(test)]
@@ -117,10 +181,25 @@ mod tests {
         }
     }
 
+    fn spec() -> PlanSpec {
+        PlanSpec {
+            seed: 17,
+            batch: 4,
+            phantom_share: 0.0,
+            strong_weight: 0.9,
+            unlabeled: None,
+            mean: 0.5,
+            std: 0.25,
+        }
+    }
+
+    fn pool(n: usize, from: usize) -> Vec<Sample> {
+        (from..from + n).map(sample).collect()
+    }
+
     fn plan(share: f64, real: usize, phantoms: usize) -> Result<BatchPlan, DatasetError> {
-        let spec = PlanSpec { seed: 17, batch: 4, phantom_share: share, mean: 0.5, std: 0.25 };
-        let pool = |n: usize, from: usize| (from..from + n).map(sample).collect();
-        BatchPlan::new(spec, AugmentSpec::default(), pool(real, 0), pool(phantoms, 100))
+        let pools = Pools { strong: pool(real, 0), phantoms: pool(phantoms, 100), ..Pools::default() };
+        BatchPlan::new(PlanSpec { phantom_share: share, ..spec() }, AugmentSpec::default(), pools)
     }
 
     #[test]
@@ -142,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_sees_every_image_once() {
+    fn an_epoch_of_one_set_sees_every_image_once() {
         let plan = plan(0.0, 6, 0).unwrap();
         let mut seen = BTreeMap::new();
         for draw in 0..18 {
@@ -150,6 +229,35 @@ mod tests {
         }
         assert_eq!(seen.len(), 6);
         assert!(seen.values().all(|&n| n == 3));
+    }
+
+    #[test]
+    fn strong_images_come_as_often_as_their_weight_says() {
+        let pools = Pools { strong: pool(3, 0), weak: pool(50, 100), ..Pools::default() };
+        let plan = BatchPlan::new(spec(), AugmentSpec::default(), pools).unwrap();
+        let strong = |draw: &u64| plan.sample(*draw).id.parse::<usize>().unwrap() < 100;
+        let share = (0..5000).filter(strong).count() as f64 / 5000.0;
+        assert!((share - 0.9).abs() < 0.02, "{share}");
+        // Each strong image equally often.
+        let first = (0..5000).filter(|&draw| plan.sample(draw).id == "0").count() as f64;
+        assert!((first / 5000.0 - 0.3).abs() < 0.03, "{first}");
+    }
+
+    #[test]
+    fn weak_images_alone_are_drawn_whatever_the_weight() {
+        let pools = Pools { weak: pool(4, 100), ..Pools::default() };
+        let plan = BatchPlan::new(spec(), AugmentSpec::default(), pools).unwrap();
+        assert!((0..20).all(|draw| plan.sample(draw).id.len() == 3));
+    }
+
+    #[test]
+    fn batches_name_their_images_and_carry_unlabeled_ones() {
+        let unlabeled = Some(ViewSpec { batch: 3, ..ViewSpec::default() });
+        let pools = Pools { strong: pool(3, 0), unlabeled: pool(5, 50), ..Pools::default() };
+        let plan = BatchPlan::new(PlanSpec { unlabeled, ..spec() }, AugmentSpec::default(), pools).unwrap();
+        let batch = plan.batch(2);
+        assert_eq!(batch.ids.len(), 4);
+        assert_eq!(batch.unlabeled.unwrap().len, 3);
     }
 
     #[test]
@@ -165,5 +273,8 @@ mod tests {
         assert!(plan(0.5, 0, 5).is_err());
         assert!(plan(1.0, 0, 5).is_ok());
         assert!(plan(1.5, 5, 5).is_err());
+        let unlabeled = Some(ViewSpec::default());
+        let pools = Pools { strong: pool(3, 0), ..Pools::default() };
+        assert!(BatchPlan::new(PlanSpec { unlabeled, ..spec() }, AugmentSpec::default(), pools).is_err());
     }
 }

@@ -119,7 +119,7 @@ pub fn load_samples(
 }
 
 /// `f(0..n)` on all cores; results in order, the first error by number.
-pub(super) fn in_parallel<T: Send>(
+pub(crate) fn in_parallel<T: Send>(
     n: usize,
     f: impl Fn(usize) -> Result<T, DatasetError> + Sync,
 ) -> Result<Vec<T>, DatasetError> {

@@ -16,6 +16,20 @@ pub enum Stream {
     Phantom = 5,
     /// Bootstrap resampling.
     Bootstrap = 6,
+    /// Whether a draw takes a strong or a weak image.
+    Mix = 7,
+    /// Order of an epoch of phantoms.
+    PhantomOrder = 8,
+    /// Views of one unlabeled image.
+    Unlabeled = 9,
+    /// Order of an epoch of unlabeled images.
+    UnlabeledOrder = 10,
+    /// Boxes pasted between the unlabeled images of one step.
+    CutMix = 11,
+    /// Feature channels dropped in one step.
+    Features = 12,
+    /// Which images a budget, a fold or a hold-out takes.
+    Selection = 13,
 }
 
 /// The generator of (`seed`, purpose, `number`): the same three give the same numbers on every machine and

@@ -26,7 +26,7 @@ pub use ladder::{Ladder, QuantizeChoice, Rung};
 use crate::config::Config;
 use crate::dataset::{Index, Split};
 use crate::evaluate::{Judge, Measure, Predictor, Report};
-use crate::net::fold_batch_norm;
+use crate::net::{first_output_only, fold_batch_norm};
 use crate::onnx::{self, INPUT, OUTPUT, write_f32, write_qdq};
 use crate::train::{ModelFile, validation_samples};
 
@@ -71,7 +71,9 @@ impl Exported {
 pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     let Request { config, model, index, quantize, device, out } = *request;
     check_model(config, model)?;
-    let (graph, params) = fold_batch_norm(&model.info.graph, &model.params)?;
+    // The device reads logits only.
+    let (graph, params) = first_output_only(&model.info.graph, &model.params);
+    let (graph, params) = fold_batch_norm(&graph, &params)?;
     let (validation, validation_name) = validation_samples(config, index)?;
     let mut ladder = Ladder::climb(config, &graph, &params, &validation, quantize, device)?;
     ladder.validation_name = validation_name;
@@ -209,7 +211,7 @@ mod tests {
             step: 1,
             total_steps: 1,
             seed: 1,
-            validation_iou: vec![None, None],
+            validation: vec![None, None],
         };
         ModelFile { params: he_init(&info.graph, 1), info }
     }

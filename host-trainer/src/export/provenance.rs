@@ -87,6 +87,7 @@ fn method(config: &Config, model: &ModelFile) -> String {
     }
     let images = match (info.stage, spec.phantom_share) {
         (Stage::Pretrain, _) => "phantoms".to_owned(),
+        (Stage::Classifier | Stage::Edges, _) => "image-level labels".to_owned(),
         (Stage::Train, 0.0) => "expert masks".to_owned(),
         (Stage::Train, share) => format!("expert masks with {:.0}% phantoms", share * 100.0),
     };

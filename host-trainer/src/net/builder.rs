@@ -1,7 +1,7 @@
 //! Puts a [`Graph`] together, keeping track of channels so that an architecture states each of them once.
 
 use super::graph::{Graph, Node, NodeId};
-use super::op::{BatchNorm2d, Conv2d, MaxPool2d, Op, ResizeTarget};
+use super::op::{AvgPool2d, BatchNorm2d, Conv2d, GroupNorm, MaxPool2d, Op, ResizeTarget};
 
 /// A graph under construction. Names may be in any scheme; those here follow PyTorch's module paths.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ impl GraphBuilder {
     ) -> NodeId {
         let pool = MaxPool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] };
         self.same(name, Op::MaxPool2d(pool), input)
+    }
+
+    /// A square mean over windows that do not overlap.
+    pub fn avg_pool(&mut self, name: impl Into<String>, input: NodeId, kernel: usize) -> NodeId {
+        self.same(name, Op::AvgPool2d(AvgPool2d { kernel: [kernel; 2], stride: [kernel; 2] }), input)
+    }
+
+    /// Group normalization with PyTorch's default eps.
+    pub fn group_norm(&mut self, name: impl Into<String>, input: NodeId, groups: usize) -> NodeId {
+        let channels = self.channels(input);
+        self.same(name, Op::GroupNorm(GroupNorm { channels, groups, eps: 1e-5 }), input)
     }
 
     /// Mean over the image.

@@ -98,7 +98,13 @@ pub struct DeepLabConfig {
     pub dropout: f32,
     /// Channels of the image.
     pub input_channels: usize,
+    /// A second output: one logit a class that says whether the class is in the image at all, from the mean of the
+    /// encoder's last feature map (segmentation_models_pytorch's `aux_params`).
+    pub auxiliary: bool,
 }
+
+/// The two feature maps that the decoder reads: where consistency training perturbs features.
+pub const DECODER_READS: [&str; 2] = ["encoder.layer1.1.relu", "encoder.layer4.1.relu"];
 
 impl Default for DeepLabConfig {
     fn default() -> Self {
@@ -110,6 +116,7 @@ impl Default for DeepLabConfig {
             aspp_rates: [12, 24, 36],
             dropout: 0.5,
             input_channels: 1,
+            auxiliary: false,
         }
     }
 }
@@ -121,11 +128,7 @@ const LOW_LEVEL_CHANNELS: usize = 48;
 
 /// The network: image `[input_channels, H, W]` → logits `[classes, H, W]`.
 pub fn deeplab_v3_plus(config: &DeepLabConfig) -> Graph {
-    let stages = match config.output_stride {
-        OutputStride::S8 => Stages { strides: [1, 2, 1, 1], dilations: [1, 1, 2, 4] },
-        OutputStride::S16 => Stages { strides: [1, 2, 2, 1], dilations: [1, 1, 1, 2] },
-        OutputStride::S32 => Stages { strides: [1, 2, 2, 2], dilations: [1; 4] },
-    };
+    let stages = Stages::of(config.output_stride);
     let name = format!(
         "deeplabv3plus-resnet18-{}-os{}{}",
         config.width.label(),
@@ -137,13 +140,13 @@ pub fn deeplab_v3_plus(config: &DeepLabConfig) -> Graph {
     let g = &mut graph;
     let features = resnet18(g, "encoder", image, config.width.scale(64), &stages);
 
-    let x = aspp(g, config, features.high_level, channels);
+    let x = aspp(g, config, features.high_level(), channels);
     let x = conv3x3(g, config.separable, "decoder.aspp.1", x, channels, 1);
     let x = g.batch_norm_relu("decoder.aspp.2", x);
-    let x = g.resize("decoder.up", x, ResizeTarget::Like(features.low_level));
+    let x = g.resize("decoder.up", x, ResizeTarget::Like(features.low_level()));
 
     let low =
-        g.conv("decoder.block1.0", features.low_level, config.width.scale(LOW_LEVEL_CHANNELS), 1, |_| ());
+        g.conv("decoder.block1.0", features.low_level(), config.width.scale(LOW_LEVEL_CHANNELS), 1, |_| ());
     let low = g.batch_norm_relu("decoder.block1.1", low);
     let x = g.concat("decoder.concat", &[x, low]);
     let x = conv3x3(g, config.separable, "decoder.block2.0", x, channels, 1);
@@ -151,7 +154,12 @@ pub fn deeplab_v3_plus(config: &DeepLabConfig) -> Graph {
 
     let x = g.conv("segmentation_head.0", x, config.classes, 1, |c| c.bias = true);
     let logits = g.resize("segmentation_head.1", x, ResizeTarget::Like(image));
-    graph.finish(&[logits])
+    let mut outputs = vec![logits];
+    if config.auxiliary {
+        let x = g.global_average_pool("classification_head.0", features.high_level());
+        outputs.push(g.conv("classification_head.3", x, config.classes, 1, |c| c.bias = true));
+    }
+    graph.finish(&outputs)
 }
 
 /// Atrous spatial pyramid pooling: one 1 × 1, three dilated 3 × 3 and one image-level branch, joined and projected.

@@ -77,6 +77,29 @@ pub struct MaxPool2d {
     pub padding: [usize; 2],
 }
 
+/// Mean over windows without padding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AvgPool2d {
+    /// Window.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+}
+
+/// Group normalization (Wu & He 2018, arXiv:1803.08494): each image's channels are normalized in groups, over
+/// channels and pixels, so that no statistics of a batch are needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GroupNorm {
+    /// Channels normalized.
+    pub channels: usize,
+    /// Groups that they form.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
 /// How large a [`Op::Resize`] makes its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,6 +127,10 @@ pub enum Op {
     Relu,
     /// Maximum over windows.
     MaxPool2d(MaxPool2d),
+    /// Mean over windows.
+    AvgPool2d(AvgPool2d),
+    /// Group normalization.
+    GroupNorm(GroupNorm),
     /// Mean over rows and columns; leaves 1 × 1.
     GlobalAveragePool,
     /// Sum of two activations of equal shape.
@@ -126,9 +153,9 @@ pub enum ParameterRole {
     Weight,
     /// Convolution bias.
     Bias,
-    /// Batch normalization's factor.
+    /// A normalization's factor.
     Gamma,
-    /// Batch normalization's offset.
+    /// A normalization's offset.
     Beta,
     /// Batch normalization's running mean: a buffer, never trained.
     RunningMean,
@@ -196,7 +223,16 @@ impl Op {
                 Ok([conv.out_channels, rows, cols])
             }
             Self::BatchNorm2d(norm) => expect_channels(norm.channels).map(|()| inputs[0]),
+            Self::GroupNorm(norm) => expect_channels(norm.channels).map(|()| inputs[0]),
             Self::Relu | Self::Dropout { .. } => Ok(inputs[0]),
+            Self::AvgPool2d(pool) => {
+                let [channels, rows, cols] = inputs[0];
+                let axis = |size, i: usize| window_output(size, pool.kernel[i], pool.stride[i], 0);
+                match (axis(rows, 0), axis(cols, 1)) {
+                    (Some(rows), Some(cols)) => Ok([channels, rows, cols]),
+                    _ => Err(too_small()),
+                }
+            }
             Self::MaxPool2d(pool) => {
                 let [channels, rows, cols] = inputs[0];
                 let axis =
@@ -253,6 +289,7 @@ impl Op {
             Self::BatchNorm2d(norm) => {
                 [Gamma, Beta, RunningMean, RunningVar].map(|role| (role, vec![norm.channels])).to_vec()
             }
+            Self::GroupNorm(norm) => [Gamma, Beta].map(|role| (role, vec![norm.channels])).to_vec(),
             _ => Vec::new(),
         }
     }
@@ -281,6 +318,13 @@ impl Op {
             Self::MaxPool2d(p) if (0..2).any(|i| 2 * p.padding[i] > p.kernel[i]) => {
                 Some("pads more than half its window")
             }
+            Self::AvgPool2d(p) if [p.kernel, p.stride].as_flattened().contains(&0) => {
+                Some("has a zero in kernel or stride")
+            }
+            Self::GroupNorm(n) if n.channels == 0 || n.groups == 0 || n.channels % n.groups != 0 => {
+                Some("has channels that its groups do not divide")
+            }
+            Self::GroupNorm(n) if !(n.eps > 0.0 && n.eps.is_finite()) => Some("needs eps above zero"),
             Self::Resize(ResizeTarget::Scale(0)) => Some("scales by zero"),
             Self::Dropout { p } if !(0.0..1.0).contains(p) => Some("needs 0 <= p < 1"),
             _ => None,
@@ -310,6 +354,8 @@ impl fmt::Display for Op {
             Self::BatchNorm2d(_) => write!(f, "batch norm"),
             Self::Relu => write!(f, "relu"),
             Self::MaxPool2d(p) => write!(f, "max pool {}×{} /{}", p.kernel[0], p.kernel[1], p.stride[0]),
+            Self::AvgPool2d(p) => write!(f, "average pool {}×{} /{}", p.kernel[0], p.kernel[1], p.stride[0]),
+            Self::GroupNorm(n) => write!(f, "group norm in {}", n.groups),
             Self::GlobalAveragePool => write!(f, "global average pool"),
             Self::Add => write!(f, "add"),
             Self::Concat => write!(f, "concat"),

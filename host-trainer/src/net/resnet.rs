@@ -2,6 +2,7 @@
 //! arXiv:1706.05587). Node names are torchvision's under a prefix, so its weights load by name.
 
 use super::builder::GraphBuilder;
+use super::deeplab::OutputStride;
 use super::graph::NodeId;
 
 /// How far the encoder shrinks the image at its end.
@@ -12,12 +13,34 @@ pub(super) struct Stages {
     pub(super) dilations: [usize; 4],
 }
 
-/// What the decoder reads.
+impl Stages {
+    /// Strides and dilations that end at an output stride.
+    pub(super) fn of(stride: OutputStride) -> Self {
+        match stride {
+            OutputStride::S8 => Self { strides: [1, 2, 1, 1], dilations: [1, 1, 2, 4] },
+            OutputStride::S16 => Self { strides: [1, 2, 2, 1], dilations: [1, 1, 1, 2] },
+            OutputStride::S32 => Self { strides: [1, 2, 2, 2], dilations: [1; 4] },
+        }
+    }
+}
+
+/// What others read.
 pub(super) struct Features {
-    /// Output of `layer1`: a quarter of the image's size.
-    pub(super) low_level: NodeId,
-    /// Output of `layer4`: the output stride.
-    pub(super) high_level: NodeId,
+    /// Outputs of the pooled stem and of `layer1` to `layer4`. The first two have a quarter of the image's size, the
+    /// last one the output stride.
+    pub(super) taps: [NodeId; 5],
+}
+
+impl Features {
+    /// Output of `layer1`.
+    pub(super) fn low_level(&self) -> NodeId {
+        self.taps[1]
+    }
+
+    /// Output of `layer4`.
+    pub(super) fn high_level(&self) -> NodeId {
+        self.taps[4]
+    }
 }
 
 /// Adds the encoder. `stem` is the channels of the first stage (64 in the paper); each later stage doubles them.
@@ -31,7 +54,7 @@ pub(super) fn resnet18(
     let x = g.conv(format!("{prefix}.conv1"), image, stem, 7, |c| c.stride = [2, 2]);
     let x = g.batch_norm_relu(&format!("{prefix}.bn1"), x);
     let mut x = g.max_pool(format!("{prefix}.maxpool"), x, 3, 2, 1);
-    let mut low_level = x;
+    let mut taps = [x; 5];
     for stage in 0..4 {
         let channels = stem << stage;
         for block in 0..2 {
@@ -39,11 +62,9 @@ pub(super) fn resnet18(
             let stride = if block == 0 { stages.strides[stage] } else { 1 };
             x = basic_block(g, &name, x, channels, stride, stages.dilations[stage]);
         }
-        if stage == 0 {
-            low_level = x;
-        }
+        taps[stage + 1] = x;
     }
-    Features { low_level, high_level: x }
+    Features { taps }
 }
 
 /// Two 3 × 3 convolutions beside a shortcut, which is projected (1 × 1) where channels or size change.

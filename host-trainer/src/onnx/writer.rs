@@ -56,6 +56,14 @@ pub enum OnnxError {
         /// The node.
         node: String,
     },
+    /// An operation that opset 17 lacks.
+    #[error("node `{node}` ({op}) cannot be written in ONNX opset 17: export a segmenter")]
+    Unsupported {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: String,
+    },
     /// Two facts under one key, which ONNX forbids.
     #[error("metadata key `{0}` appears twice")]
     Metadata(String),
@@ -100,6 +108,9 @@ fn write(
         return Err(OnnxError::Outputs { graph: graph.name.clone(), outputs: graph.outputs.len() });
     };
     let writes_nothing = matches!(graph.node(output).op, Op::Input { .. } | Op::Dropout { .. });
+    if let Some(node) = graph.nodes.iter().find(|node| matches!(node.op, Op::GroupNorm(_))) {
+        return Err(OnnxError::Unsupported { node: node.name.clone(), op: node.op.to_string() });
+    }
     if writes_nothing || !graph.consumers()[output.0].is_empty() {
         return Err(OnnxError::Output { node: graph.node(output).name.clone() });
     }
@@ -186,6 +197,11 @@ impl Writer<'_> {
                 ];
                 self.onnx.node("MaxPool", name, &reads, attributes)
             }
+            Op::AvgPool2d(pool) => {
+                let attributes = vec![ints("kernel_shape", &pool.kernel), ints("strides", &pool.stride)];
+                self.onnx.node("AveragePool", name, &reads, attributes)
+            }
+            Op::GroupNorm(_) => unreachable!("refused before anything is written"),
             Op::GlobalAveragePool => self.onnx.node("GlobalAveragePool", name, &reads, Vec::new()),
             Op::Add => self.onnx.node("Add", name, &reads, Vec::new()),
             Op::Concat => self.onnx.node("Concat", name, &reads, vec![int("axis", 1)]),

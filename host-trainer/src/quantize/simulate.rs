@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tch::{Device, TchError, Tensor, no_grad};
 
 use super::scheme::{Affine, QuantizedGraph};
-use crate::net::{NodeId, ParamTensor, TorchNet, TorchNetError};
+use crate::net::{Mode, NodeId, ParamTensor, TorchNet, TorchNetError};
 
 /// A quantized network on a device.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl QuantizedNet {
     /// As [`TorchNet::forward`].
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TorchNetError> {
         no_grad(|| {
-            self.net.forward_mapped(images, &mut |id, value| match self.activations.get(&id) {
+            self.net.forward_mapped(images, Mode::Eval, &mut |id, value| match self.activations.get(&id) {
                 Some(affine) => round_trip(&value, affine),
                 None => Ok(value),
             })

@@ -29,7 +29,7 @@ pub enum CurvesError {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Draws loss (left) and validation IoU by class (right) over steps as SVG.
+/// Draws loss (left) and validation scores by label (right) over steps as SVG.
 pub fn draw_curves(history: &History, path: &Path) -> Result<(), CurvesError> {
     let mut svg = String::new();
     {
@@ -37,7 +37,7 @@ pub fn draw_curves(history: &History, path: &Path) -> Result<(), CurvesError> {
         let drawn = area.fill(&WHITE).map_err(Into::into).and_then(|()| {
             let (left, right) = area.split_horizontally(550);
             draw_loss(history, &left)?;
-            draw_iou(history, &right)?;
+            draw_scores(history, &right)?;
             Ok(area.present()?)
         });
         drawn.map_err(|error: Box<dyn std::error::Error>| CurvesError::Draw {
@@ -65,18 +65,18 @@ fn draw_loss(history: &History, area: &Area<'_>) -> DrawResult {
     Ok(())
 }
 
-fn draw_iou(history: &History, area: &Area<'_>) -> DrawResult {
+fn draw_scores(history: &History, area: &Area<'_>) -> DrawResult {
     let mut chart = ChartBuilder::on(area)
-        .caption("validation IoU", ("sans-serif", 18))
+        .caption(format!("validation {}", history.metric()), ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
         .build_cartesian_2d(0..last_step(history), 0.0..1.0_f64)?;
     chart.configure_mesh().x_desc("step").light_line_style(WHITE).draw()?;
-    let validated: Vec<_> = history.rows().iter().filter(|row| row.mean_iou.is_some()).collect();
+    let validated: Vec<_> = history.rows().iter().filter(|row| row.mean_score.is_some()).collect();
     for (i, label) in history.labels().iter().enumerate() {
         let color = Palette99::pick(i).to_rgba();
-        let points = validated.iter().filter_map(|row| Some((row.step, (*row.class_iou.get(i)?)?)));
+        let points = validated.iter().filter_map(|row| Some((row.step, (*row.scores.get(i)?)?)));
         chart
             .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label(label)
@@ -96,14 +96,14 @@ mod tests {
     fn curves_name_the_classes_and_an_empty_history_draws() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("curves.svg");
-        let mut history = History::new(vec!["left_lung".into()]);
+        let mut history = History::new("iou", vec!["left_lung".into()]);
         draw_curves(&history, &path).unwrap();
         for step in [10, 20] {
             history.push(HistoryRow {
                 step,
                 loss: 1.0 / step as f64,
-                mean_iou: Some(0.5),
-                class_iou: vec![Some(0.5)],
+                mean_score: Some(0.5),
+                scores: vec![Some(0.5)],
                 ..HistoryRow::default()
             });
         }

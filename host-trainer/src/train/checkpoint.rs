@@ -1,11 +1,8 @@
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::atomic;
+use super::tensors::{load_with_metadata, save_with_metadata};
 use crate::config::Stage;
 use crate::net::{Params, ParamsError};
 
@@ -25,18 +22,18 @@ pub struct TrainState {
     pub init_digest: Option<String>,
     /// Steps of the stages that made those weights.
     pub earlier_steps: u64,
-    /// Best validation so far.
-    pub best: Option<BestSoFar>,
+    /// Best validations so far, best first; as many as are kept.
+    pub best: Vec<BestSoFar>,
 }
 
-/// The best validation of a training.
+/// One validation of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestSoFar {
     /// After this many steps.
     pub step: u64,
-    /// Mean over classes of dataset-level IoU.
-    pub mean_iou: f64,
+    /// Mean over labels of the validation's score.
+    pub score: f64,
 }
 
 /// A training at one step: one safetensors file, so that it is whole or not there.
@@ -126,49 +123,6 @@ impl Checkpoint {
     }
 }
 
-/// Writes tensors of several groups (prefix and parameters), with `state` as JSON under `what` in the metadata.
-pub(super) fn save_with_metadata(
-    path: &Path,
-    groups: &[(&str, &Params)],
-    what: &'static str,
-    state: &impl Serialize,
-) -> Result<(), CheckpointError> {
-    let state = serde_json::to_string(state).expect("states are plain data with text keys");
-    let raw: Vec<(String, &[usize], Vec<u8>)> = groups
-        .iter()
-        .flat_map(|(group, params)| {
-            params.iter().map(move |(name, tensor)| {
-                let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-                (format!("{group}{name}"), tensor.shape.as_slice(), bytes)
-            })
-        })
-        .collect();
-    let views = raw.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes);
-        (name.as_str(), view.expect("four bytes a value by construction"))
-    });
-    let metadata = HashMap::from([(what.to_owned(), state)]);
-    let bytes = serialize(views, Some(metadata)).expect("tensors of known size always serialize");
-    atomic::write(path, &bytes).map_err(|source| CheckpointError::Write { path: path.to_owned(), source })
-}
-
-/// Reads what [`save_with_metadata`] wrote; names keep their prefixes.
-pub(super) fn load_with_metadata<T: DeserializeOwned>(
-    path: &Path,
-    what: &'static str,
-) -> Result<(Params, T), CheckpointError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
-    let tensors = Params::from_bytes(&bytes)
-        .map_err(|source| CheckpointError::Tensors { path: path.to_owned(), source })?;
-    let foreign = |reason: String| CheckpointError::Foreign { path: path.to_owned(), what, reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| foreign(error.to_string()))?;
-    let json = header.metadata().as_ref().and_then(|map| map.get(what));
-    let json = json.ok_or_else(|| foreign(format!("its metadata has no \"{what}\"")))?;
-    let state = serde_json::from_str(json).map_err(|error| foreign(error.to_string()))?;
-    Ok((tensors, state))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +141,7 @@ mod tests {
             config_digest: "abc".into(),
             init_digest: None,
             earlier_steps: 0,
-            best: Some(BestSoFar { step: 5, mean_iou: 0.5 }),
+            best: vec![BestSoFar { step: 5, score: 0.5 }],
         };
         Checkpoint {
             state,

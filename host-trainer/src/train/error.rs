@@ -12,6 +12,9 @@ pub enum TrainError {
     /// The images.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// Pseudo-masks.
+    #[error(transparent)]
+    Pseudo(#[from] crate::pseudo::PseudoError),
     /// A checkpoint or a model file.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -70,7 +73,7 @@ pub enum TrainError {
     },
     /// The training blew up.
     #[error(
-        "{what} is {value} at step {step}: lower {stage}.learning_rate or raise {stage}.warmup and start anew"
+        "{what} is {value} at step {step}, batch of {images}: look at these images, lower {stage}.learning_rate or raise {stage}.warmup and start anew"
     )]
     Diverged {
         /// Which number.
@@ -81,8 +84,22 @@ pub enum TrainError {
         step: u64,
         /// The stage.
         stage: Stage,
+        /// Ids of the batch's images.
+        images: String,
+    },
+    /// The device is too small for the batch.
+    #[error("no memory for a batch of {batch}: set {stage}.batch = {try_batch} and start anew ({source})")]
+    OutOfMemory {
+        /// The stage.
+        stage: Stage,
+        /// The batch that did not fit.
+        batch: usize,
+        /// One that may.
+        try_batch: usize,
+        /// What libtorch said.
+        source: tch::TchError,
     },
     /// No image to validate on annotates any class.
-    #[error("no validation image annotates any class; add images with split strong_val")]
+    #[error("no validation image is labelled for any class; add images with split strong_val")]
     NothingToValidate,
 }

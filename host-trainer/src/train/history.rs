@@ -15,15 +15,16 @@ pub struct HistoryRow {
     pub grad_norm: f64,
     /// Images a second.
     pub images_per_second: f64,
-    /// Mean over classes of dataset-level IoU on validation.
-    pub mean_iou: Option<f64>,
-    /// The same by class.
-    pub class_iou: Vec<Option<f64>>,
+    /// Mean over labels of the score on validation.
+    pub mean_score: Option<f64>,
+    /// The same by label.
+    pub scores: Vec<Option<f64>>,
 }
 
 /// The course of a training, kept as CSV.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
+    metric: String,
     labels: Vec<String>,
     rows: Vec<HistoryRow>,
 }
@@ -49,15 +50,20 @@ pub enum HistoryError {
     },
 }
 
-const COLUMNS: [&str; 6] = ["step", "loss", "learning_rate", "grad_norm", "images_per_second", "mean_iou"];
+const COLUMNS: [&str; 5] = ["step", "loss", "learning_rate", "grad_norm", "images_per_second"];
 
 impl History {
-    /// An empty history of a training of these classes.
-    pub fn new(labels: Vec<String>) -> Self {
-        Self { labels, rows: Vec::new() }
+    /// An empty history of a training whose validations give a score of this name for each label.
+    pub fn new(metric: &str, labels: Vec<String>) -> Self {
+        Self { metric: metric.to_owned(), labels, rows: Vec::new() }
     }
 
-    /// Labels of the classes.
+    /// What the scores are: `iou` or `auroc`.
+    pub fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// What each score is of.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
@@ -78,8 +84,10 @@ impl History {
     }
 
     fn header(&self) -> Vec<String> {
-        let classes = self.labels.iter().map(|label| format!("iou_{label}"));
-        COLUMNS.iter().map(ToString::to_string).chain(classes).collect()
+        let metric = &self.metric;
+        let scores = self.labels.iter().map(|label| format!("{metric}_{label}"));
+        let mean = std::iter::once(format!("mean_{metric}"));
+        COLUMNS.iter().map(ToString::to_string).chain(mean).chain(scores).collect()
     }
 
     /// Writes the CSV atomically; an empty field: no validation at that step.
@@ -90,10 +98,9 @@ impl History {
             let mut fields: Vec<String> = vec![row.step.to_string()];
             let numbers = [row.loss, row.learning_rate, row.grad_norm, row.images_per_second];
             fields.extend(numbers.iter().map(ToString::to_string));
-            fields.push(optional(&row.mean_iou));
-            fields.extend(
-                (0..self.labels.len()).map(|i| row.class_iou.get(i).map_or_else(String::new, optional)),
-            );
+            fields.push(optional(&row.mean_score));
+            fields
+                .extend((0..self.labels.len()).map(|i| row.scores.get(i).map_or_else(String::new, optional)));
             text += &(fields.join(",") + "\n");
         }
         atomic::write(path, text.as_bytes())
@@ -101,8 +108,8 @@ impl History {
     }
 
     /// Reads a CSV of the same classes.
-    pub fn load(path: &Path, labels: Vec<String>) -> Result<Self, HistoryError> {
-        let mut history = Self::new(labels);
+    pub fn load(path: &Path, metric: &str, labels: Vec<String>) -> Result<Self, HistoryError> {
+        let mut history = Self::new(metric, labels);
         let foreign = |reason: String| HistoryError::Foreign { path: path.to_owned(), reason };
         let bytes =
             std::fs::read(path).map_err(|source| HistoryError::Io { path: path.to_owned(), source })?;
@@ -122,8 +129,8 @@ impl History {
                 learning_rate: number(2)?,
                 grad_norm: number(3)?,
                 images_per_second: number(4)?,
-                mean_iou: optional(5)?,
-                class_iou: (COLUMNS.len()..record.len()).map(optional).collect::<Result<_, _>>()?,
+                mean_score: optional(COLUMNS.len())?,
+                scores: (COLUMNS.len() + 1..record.len()).map(optional).collect::<Result<_, _>>()?,
             };
             history.push(row);
         }
@@ -137,25 +144,25 @@ mod tests {
 
     #[test]
     fn csv_round_trip_and_truncation() {
-        let mut history = History::new(vec!["a".into(), "b".into()]);
-        let row = |step, mean_iou| HistoryRow {
+        let mut history = History::new("iou", vec!["a".into(), "b".into()]);
+        let row = |step, mean_score| HistoryRow {
             step,
             loss: 0.1 + step as f64,
             learning_rate: 1e-3,
             grad_norm: 2.5,
             images_per_second: 3.0,
-            mean_iou,
-            class_iou: vec![mean_iou, None],
+            mean_score,
+            scores: vec![mean_score, None],
         };
         history.push(row(10, None));
         history.push(row(20, Some(0.5)));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.csv");
         history.save(&path).unwrap();
-        let mut read = History::load(&path, vec!["a".into(), "b".into()]).unwrap();
+        let mut read = History::load(&path, "iou", vec!["a".into(), "b".into()]).unwrap();
         assert_eq!(read, history);
         read.truncate(10);
         assert_eq!(read.rows().len(), 1);
-        assert!(History::load(&path, vec!["a".into()]).is_err());
+        assert!(History::load(&path, "iou", vec!["a".into()]).is_err());
     }
 }

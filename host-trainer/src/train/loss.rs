@@ -18,6 +18,8 @@ pub struct Targets {
     pub coverage: Tensor,
     /// N × C: 1 where the class is annotated, else 0.
     pub valid: Tensor,
+    /// N × C × S × S: weight of each pixel, 0..1; none: 1 everywhere.
+    pub weight: Option<Tensor>,
 }
 
 /// The weighted sum of both losses: a scalar.
@@ -26,7 +28,8 @@ pub fn segmentation_loss(logits: &Tensor, targets: &Targets, spec: LossSpec) -> 
     bce.f_add(&dice_loss(logits, targets)?.f_mul_scalar(spec.dice)?)
 }
 
-/// Binary cross-entropy, averaged over the pixels of all annotated (image, class) pairs; 0 if there is none.
+/// Binary cross-entropy, averaged over the (weighted) pixels of each annotated (image, class) pair and then over
+/// these pairs; 0 if there is none.
 pub fn bce_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
     let pixels = logits.f_binary_cross_entropy_with_logits::<Tensor>(
         &targets.coverage,
@@ -34,7 +37,14 @@ pub fn bce_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> 
         None,
         Reduction::None,
     )?;
-    let planes = pixels.f_mean_dim([2_i64, 3].as_slice(), false, Kind::Float)?;
+    let over = [2_i64, 3];
+    let planes = match &targets.weight {
+        None => pixels.f_mean_dim(over.as_slice(), false, Kind::Float)?,
+        Some(weight) => {
+            let sum = |t: &Tensor| t.f_sum_dim_intlist(over.as_slice(), false, Kind::Float);
+            sum(&pixels.f_mul(weight)?)?.f_div(&sum(weight)?.f_clamp_min(1.0)?)?
+        }
+    };
     let annotated = targets.valid.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
     planes.f_mul(&targets.valid)?.f_sum(Kind::Float)?.f_div(&annotated)
 }
@@ -42,14 +52,32 @@ pub fn bce_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> 
 /// Class-average Dice over batch and pixels (design §5.4): 1 − mean_c (2Σpy + 1) / (Σp + Σy + 1), the sums
 /// over images that annotate c, the mean over classes that some image annotates; 0 if there is none.
 pub fn dice_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
-    let probability = logits.f_sigmoid()?.f_mul(&targets.valid.f_unsqueeze(2)?.f_unsqueeze(3)?)?;
+    let mut probability = logits.f_sigmoid()?.f_mul(&targets.valid.f_unsqueeze(2)?.f_unsqueeze(3)?)?;
+    let mut coverage = targets.coverage.shallow_clone();
+    if let Some(weight) = &targets.weight {
+        probability = probability.f_mul(weight)?;
+        coverage = coverage.f_mul(weight)?;
+    }
     let sum = |t: &Tensor| t.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Float);
     let overlap = sum(&probability.f_mul(&targets.coverage)?)?;
-    let total = sum(&probability)?.f_add(&sum(&targets.coverage)?)?;
+    let total = sum(&probability)?.f_add(&sum(&coverage)?)?;
     let dice = overlap.f_mul_scalar(2.0)?.f_add_scalar(1.0)?.f_div(&total.f_add_scalar(1.0)?)?;
     let annotated = targets.valid.f_amax([0_i64].as_slice(), false)?;
     let lost = dice.f_neg()?.f_add_scalar(1.0)?.f_mul(&annotated)?.f_sum(Kind::Float)?;
     lost.f_div(&annotated.f_sum(Kind::Float)?.f_clamp_min(1.0)?)
+}
+
+/// Binary cross-entropy of the auxiliary head (N × C × 1 × 1) against whether each annotated mask has any pixel; 0 if
+/// no class is annotated.
+pub fn presence_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
+    let present = targets.coverage.f_amax([2_i64, 3].as_slice(), false)?.f_ge(0.5)?.f_to_kind(Kind::Float)?;
+    masked_bce(&logits.f_flatten(1, -1)?, &present, &targets.valid)
+}
+
+/// Mean binary cross-entropy (N × C) over the entries where `valid` is 1; 0 if there is none.
+pub fn masked_bce(logits: &Tensor, labels: &Tensor, valid: &Tensor) -> Result<Tensor, TchError> {
+    let each = logits.f_binary_cross_entropy_with_logits::<Tensor>(labels, None, None, Reduction::None)?;
+    each.f_mul(valid)?.f_sum(Kind::Float)?.f_div(&valid.f_sum(Kind::Float)?.f_clamp_min(1.0)?)
 }
 
 #[cfg(test)]
@@ -65,6 +93,7 @@ mod tests {
         Targets {
             coverage: Tensor::from_slice(coverage).view(shape),
             valid: Tensor::from_slice(valid).view([shape[0], shape[1]]),
+            weight: None,
         }
     }
 
@@ -124,5 +153,30 @@ mod tests {
             LossSpec { bce: 1.0, dice: 1.0 },
         );
         assert_eq!(loss.unwrap().double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn pixels_of_no_weight_change_neither_loss() {
+        let shape = [1, 1, 1, 3];
+        let with = |p: [f32; 3], y: [f32; 3]| {
+            let mut targets = targets(&y, shape, &[1.0]);
+            targets.weight = Some(Tensor::from_slice(&[1.0_f32, 1.0, 0.0]).view(shape));
+            [bce_loss, dice_loss].map(|loss| loss(&logits(&p, shape), &targets).unwrap().double_value(&[]))
+        };
+        assert_eq!(with([0.5, 0.25, 0.9], [1.0, 0.0, 0.0]), with([0.5, 0.25, 0.1], [1.0, 0.0, 1.0]));
+        let plain = targets(&[1.0, 0.0], [1, 1, 1, 2], &[1.0]);
+        let alone = [bce_loss, dice_loss]
+            .map(|loss| loss(&logits(&[0.5, 0.25], [1, 1, 1, 2]), &plain).unwrap().double_value(&[]));
+        for (a, b) in with([0.5, 0.25, 0.9], [1.0, 0.0, 0.0]).into_iter().zip(alone) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn presence_is_any_pixel_of_an_annotated_mask() {
+        let targets = targets(&[0.0, 1.0, 0.0, 0.0], [1, 2, 1, 2], &[1.0, 1.0]);
+        let loss = presence_loss(&logits(&[0.8, 0.3], [1, 2, 1, 1]), &targets).unwrap();
+        let by_hand = -(0.8_f64.ln() + 0.7_f64.ln()) / 2.0;
+        assert!((loss.double_value(&[]) - by_hand).abs() < 1e-6);
     }
 }

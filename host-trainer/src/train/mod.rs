@@ -12,21 +12,34 @@ mod model_file;
 mod run_dir;
 mod schedule;
 mod stop;
+pub(crate) mod tensors;
 
 #[cfg(feature = "torch")]
-mod adamw;
+mod consistency;
 #[cfg(feature = "torch")]
-mod data;
+mod distillation;
 #[cfg(feature = "torch")]
 mod ema;
 #[cfg(feature = "torch")]
 mod error;
 #[cfg(feature = "torch")]
+mod events;
+#[cfg(feature = "torch")]
+mod images;
+#[cfg(feature = "torch")]
+mod job;
+#[cfg(feature = "torch")]
 mod loss;
+#[cfg(feature = "torch")]
+mod optimizer;
 #[cfg(feature = "torch")]
 mod progress;
 #[cfg(feature = "torch")]
+mod segmentation;
+#[cfg(feature = "torch")]
 mod session;
+#[cfg(feature = "torch")]
+mod task;
 #[cfg(feature = "torch")]
 mod trainer;
 #[cfg(feature = "torch")]
@@ -40,18 +53,26 @@ pub use schedule::Schedule;
 pub use stop::StopFlag;
 
 #[cfg(feature = "torch")]
-pub use adamw::{AdamW, AdamWSpec};
-#[cfg(feature = "torch")]
-pub use data::{TrainingData, validation_samples};
+pub use distillation::Teachers;
 #[cfg(feature = "torch")]
 pub use ema::Ema;
 #[cfg(feature = "torch")]
 pub use error::TrainError;
 #[cfg(feature = "torch")]
-pub use loss::{LossSpec, Targets, bce_loss, dice_loss, segmentation_loss};
+pub use images::{Images, Roles, validation_samples};
+#[cfg(feature = "torch")]
+pub use job::Job;
+#[cfg(feature = "torch")]
+pub use loss::{LossSpec, Targets, bce_loss, dice_loss, masked_bce, presence_loss, segmentation_loss};
+#[cfg(feature = "torch")]
+pub use optimizer::{Optimizer, OptimizerSpec};
+#[cfg(feature = "torch")]
+pub use segmentation::Segmentation;
 #[cfg(feature = "torch")]
 pub use session::{Outcome, Session, Start};
 #[cfg(feature = "torch")]
+pub use task::{Nets, Scores, Task};
+#[cfg(feature = "torch")]
 pub use trainer::{StepReport, Trainer};
 #[cfg(feature = "torch")]
-pub use validation::{Validation, ValidationSet};
+pub use validation::ValidationSet;

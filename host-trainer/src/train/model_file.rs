@@ -3,7 +3,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use shared::preprocess::PreprocessSpec;
 
-use super::checkpoint::{CheckpointError, load_with_metadata, save_with_metadata};
+use super::CheckpointError;
+use super::tensors::{load_with_metadata, save_with_metadata};
 use crate::config::Stage;
 use crate::net::{Graph, Params};
 
@@ -15,7 +16,7 @@ const WHAT: &str = "model";
 pub struct ModelInfo {
     /// The network.
     pub graph: Graph,
-    /// Labels of its output planes.
+    /// Labels of its outputs.
     pub labels: Vec<String>,
     /// How pixels become its input.
     pub preprocess: PreprocessSpec,
@@ -27,8 +28,9 @@ pub struct ModelInfo {
     pub total_steps: u64,
     /// Seed of the run.
     pub seed: u64,
-    /// Dataset-level IoU on the validation images at threshold 0.5, by class; none: no image annotates it.
-    pub validation_iou: Vec<Option<f64>>,
+    /// Scores on the validation images by label: dataset-level IoU at threshold 0.5, or a classifier's AUROC; none:
+    /// no image allows one.
+    pub validation: Vec<Option<f64>>,
 }
 
 /// Weights (the moving average) with all that is needed to run them: one self-describing safetensors file.
@@ -77,7 +79,7 @@ mod tests {
             step: 3,
             total_steps: 3,
             seed: 1,
-            validation_iou: vec![Some(0.25)],
+            validation: vec![Some(0.25)],
         };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("best.safetensors");

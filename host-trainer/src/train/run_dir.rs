@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 /// OUT/config.toml           the configuration as it was read
 /// OUT/latest.safetensors    checkpoint: what --resume goes on from
 /// OUT/best.safetensors      model file: averaged weights of the best validation
+/// OUT/best-STEP.safetensors the best few of them, where the stage keeps more than one
 /// OUT/history.csv           loss, learning rate, validation by step
+/// OUT/events.jsonl          the same, one object a line, as it happens
+/// OUT/events.out.tfevents.* the same for TensorBoard
 /// OUT/curves.svg            the same as a picture
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ impl RunDir {
     /// The best model.
     pub fn best(&self) -> PathBuf {
         self.0.join("best.safetensors")
+    }
+
+    /// One of the best models, by its step.
+    pub fn kept(&self, step: u64) -> PathBuf {
+        self.0.join(format!("best-{step}.safetensors"))
     }
 
     /// Loss, learning rate and validation by step.

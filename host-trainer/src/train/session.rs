@@ -6,30 +6,29 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 
 use super::checkpoint::BestSoFar;
+use super::events::EventLog;
 use super::progress::{Progress, Window};
-use super::validation::{Validation, ValidationSet};
 use super::{
-    Checkpoint, History, HistoryRow, ModelFile, ModelInfo, RunDir, StopFlag, TrainError, Trainer,
-    TrainingData,
+    Checkpoint, History, HistoryRow, Job, ModelFile, ModelInfo, RunDir, Scores, StopFlag, Task, TrainError,
+    Trainer,
 };
-use crate::config::{Config, Stage, StageSpec};
 use crate::dataset::Loader;
 use crate::report::draw_curves;
 
 /// A stage of training in a folder.
 #[derive(Debug)]
-pub struct Session<'a> {
-    config: &'a Config,
-    stage: Stage,
+pub struct Session {
+    job: Job,
     run: RunDir,
     trainer: Trainer,
     history: History,
+    events: EventLog,
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All steps are done.
+    /// All steps are done, or validations have stopped to improve.
     Finished,
     /// Stopped after this many steps; a checkpoint is written.
     Stopped {
@@ -50,74 +49,67 @@ pub enum Start {
     Resume,
 }
 
-impl<'a> Session<'a> {
+impl Session {
     /// Opens the folder: creates it for a new run (it must hold no run yet), or reads its checkpoint.
-    pub fn open(
-        config: &'a Config,
-        stage: Stage,
-        out: &Path,
-        start: &Start,
-        device: Device,
-    ) -> Result<Self, TrainError> {
+    pub fn open(job: Job, out: &Path, start: &Start, device: Device) -> Result<Self, TrainError> {
         let run = RunDir::new(out);
-        let labels = config.labels();
+        let (metric, labels) = (job.metric, job.labels.clone());
         let (trainer, history) = match start {
             Start::Resume => {
-                let checkpoint = read_checkpoint(config, stage, &run)?;
+                let checkpoint = read_checkpoint(&job, &run)?;
                 let mut history = match run.history().exists() {
-                    true => History::load(&run.history(), labels)?,
-                    false => History::new(labels),
+                    true => History::load(&run.history(), metric, labels)?,
+                    false => History::new(metric, labels),
                 };
                 history.truncate(checkpoint.state.step);
-                (Trainer::resume(config, stage, device, &checkpoint)?, history)
+                (Trainer::resume(&job, device, &checkpoint)?, history)
             }
             Start::New { init } => {
                 if run.latest().exists() || run.best().exists() {
                     return Err(TrainError::Occupied { path: out.to_owned() });
                 }
                 let init = init.as_deref().map(ModelFile::load).transpose()?;
-                let (trainer, fresh) = Trainer::new(config, stage, device, init.as_ref())?;
+                let (trainer, fresh) = Trainer::new(&job, device, init.as_ref())?;
                 if !fresh.is_empty() {
                     tracing::warn!(tensors = fresh.join(", "), "not in the given model, so they start fresh");
                 }
-                write_config(config, &run)?;
-                (trainer, History::new(labels))
+                write_config(&job, &run)?;
+                (trainer, History::new(metric, labels))
             }
         };
-        Ok(Self { config, stage, run, trainer, history })
+        let events = EventLog::open(run.path()).map_err(io_error(run.path()))?;
+        Ok(Self { job, run, trainer, history, events })
     }
 
     /// Trains until the last step or until `stop` is raised.
-    pub fn run(
-        &mut self,
-        data: &TrainingData,
-        stop: &StopFlag,
-        workers: usize,
-    ) -> Result<Outcome, TrainError> {
-        let spec = self.config.stage(self.stage);
-        let preprocess = &self.config.preprocess;
-        let device = self.trainer.averaged().device();
-        let validation = ValidationSet::new(&data.validation, preprocess.mean, preprocess.std, device)?;
-        let mut loader = Loader::start(&data.plan, self.trainer.state().step..spec.steps, workers);
-        let progress = Progress::start(&self.stage.to_string(), self.trainer.state().step, spec.steps);
+    pub fn run<T: Task>(&mut self, task: &T, stop: &StopFlag, workers: usize) -> Result<Outcome, TrainError> {
+        let spec = self.job.spec.clone();
+        let end = if self.has_stalled() { self.trainer.state().step } else { spec.steps };
+        let mut loader = Loader::start(task.source(), self.trainer.state().step..end, workers);
+        let progress = Progress::start(&self.job.stage.to_string(), self.trainer.state().step, spec.steps);
         let mut window = Window::new();
         while let Some(batch) = loader.next_batch() {
-            window.add(self.trainer.step(&batch?)?);
+            window.add(self.trainer.step(task, &batch?)?);
             let step = self.trainer.state().step;
             progress.advance(step);
             let stopping = stop.is_raised() && step < spec.steps;
             let due = |every: u64| step.is_multiple_of(every) || step == spec.steps;
 
-            let judged = match due(spec.validate_every) {
-                true => Some(self.validate(&validation, data.validation_name, &progress)?),
-                false => None,
-            };
+            let judged = if due(spec.validate_every) { self.validate(task, &progress)? } else { None };
+            let stalled = judged.is_some() && self.has_stalled();
             if due(spec.log_every) || judged.is_some() {
-                self.log(&window, judged, spec, &progress);
+                self.log(&window, judged, &progress)?;
                 window = Window::new();
             }
-            if due(spec.checkpoint_every) || stopping {
+            if due(spec.checkpoint_every) || stopping || stalled {
                 self.save()?;
+            }
+            if stalled {
+                progress.say(&format!(
+                    "step {step}: no better for {} validations, so this is the end",
+                    spec.patience
+                ));
+                break;
             }
             if stopping {
                 progress
@@ -133,50 +125,92 @@ impl<'a> Session<'a> {
         &self.run
     }
 
-    /// The best validation so far.
+    /// The best validation so far; none without validation images.
     pub fn best(&self) -> Option<BestSoFar> {
-        self.trainer.state().best
+        self.trainer.state().best.first().copied()
     }
 
-    fn validate(
-        &mut self,
-        set: &ValidationSet,
-        name: &str,
-        progress: &Progress,
-    ) -> Result<Validation, TrainError> {
+    /// The averaged network as it stands.
+    pub fn averaged(&self) -> &crate::net::TorchNet {
+        self.trainer.averaged()
+    }
+
+    /// Whether as many validations as the patience allows have passed since the best one.
+    fn has_stalled(&self) -> bool {
+        let spec = &self.job.spec;
+        let allowed = spec.patience * spec.validate_every;
+        spec.patience > 0 && self.best().is_some_and(|best| self.trainer.state().step >= best.step + allowed)
+    }
+
+    fn validate<T: Task>(&mut self, task: &T, progress: &Progress) -> Result<Option<Scores>, TrainError> {
         let step = self.trainer.state().step;
-        let validation = set.validate(self.trainer.averaged())?;
-        let mean_iou = validation.mean_iou().ok_or(TrainError::NothingToValidate)?;
-        let better = self.best().is_none_or(|best| mean_iou > best.mean_iou);
-        let classes: Vec<String> = self
-            .config
-            .classes
-            .iter()
-            .zip(&validation.class_iou)
-            .filter_map(|(class, iou)| Some(format!("{} {:.4}", class.label, (*iou)?)))
-            .collect();
-        let mark = if better { " (best)" } else { "" };
-        progress.say(&format!("step {step}: IoU on {name} {mean_iou:.4} [{}]{mark}", classes.join(", ")));
-        if better {
-            self.trainer.set_best(BestSoFar { step, mean_iou });
-            self.model_file(&validation).save(&self.run.best())?;
+        let Some(scores) = task.validate(self.trainer.averaged())? else {
+            // Nothing to choose by: the last weights are the ones.
+            self.model_file(&[]).save(&self.run.best())?;
+            return Ok(None);
+        };
+        let score = scores.mean().ok_or(TrainError::NothingToValidate)?;
+        let better = self.best().is_none_or(|best| score > best.score);
+        let named = self.job.labels.iter().zip(&scores.by_label);
+        let parts: Vec<String> =
+            named.filter_map(|(label, score)| Some(format!("{label} {:.4}", (*score)?))).collect();
+        let (metric, mark) = (self.job.metric, if better { " (best)" } else { "" });
+        progress.say(&format!("step {step}: validation {metric} {score:.4} [{}]{mark}", parts.join(", ")));
+        self.keep(BestSoFar { step, score }, &scores, better)?;
+        Ok(Some(scores))
+    }
+
+    /// Keeps the model if it is among the best ones, and drops the file that falls out.
+    fn keep(&mut self, found: BestSoFar, scores: &Scores, better: bool) -> Result<(), TrainError> {
+        let keep = self.job.spec.keep;
+        let mut best = self.trainer.state().best.clone();
+        // Among equals the earlier one stays ahead.
+        let at = best.iter().position(|b| found.score > b.score).unwrap_or(best.len());
+        if at >= keep {
+            return Ok(());
         }
-        Ok(validation)
+        best.insert(at, found);
+        let dropped = if best.len() > keep { best.pop() } else { None };
+        self.trainer.set_best(best);
+        let model = self.model_file(&scores.by_label);
+        if keep > 1 {
+            model.save(&self.run.kept(found.step))?;
+        }
+        if better {
+            model.save(&self.run.best())?;
+        }
+        if let Some(dropped) = dropped.filter(|_| keep > 1) {
+            let path = self.run.kept(dropped.step);
+            fs::remove_file(&path).or_else(|error| match error.kind() {
+                // A run that was cut between the two files.
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(io_error(&path)(error)),
+            })?;
+        }
+        Ok(())
     }
 
-    fn log(&mut self, window: &Window, judged: Option<Validation>, spec: &StageSpec, progress: &Progress) {
+    fn log(
+        &mut self,
+        window: &Window,
+        judged: Option<Scores>,
+        progress: &Progress,
+    ) -> Result<(), TrainError> {
         let step = self.trainer.state().step;
-        let images_per_second = window.images_per_second(spec.batch);
+        let images_per_second = window.images_per_second(self.job.spec.batch);
         progress.show(step, window, images_per_second);
-        self.history.push(HistoryRow {
+        let row = HistoryRow {
             step,
             loss: window.loss(),
             learning_rate: window.learning_rate(),
             grad_norm: window.grad_norm(),
             images_per_second,
-            mean_iou: judged.as_ref().and_then(Validation::mean_iou),
-            class_iou: judged.map_or_else(Vec::new, |validation| validation.class_iou),
-        });
+            mean_score: judged.as_ref().and_then(Scores::mean),
+            scores: judged.map_or_else(Vec::new, |scores| scores.by_label),
+        };
+        self.events.write(&self.job, &row).map_err(io_error(self.run.path()))?;
+        self.history.push(row);
+        Ok(())
     }
 
     fn save(&self) -> Result<(), TrainError> {
@@ -185,52 +219,55 @@ impl<'a> Session<'a> {
         Ok(draw_curves(&self.history, &self.run.curves())?)
     }
 
-    fn model_file(&self, validation: &Validation) -> ModelFile {
+    fn model_file(&self, validation: &[Option<f64>]) -> ModelFile {
         let state = self.trainer.state();
         ModelFile {
             info: ModelInfo {
                 graph: self.trainer.averaged().graph().clone(),
-                labels: self.config.labels(),
-                preprocess: self.config.preprocess.clone(),
-                stage: self.stage,
+                labels: self.job.labels.clone(),
+                preprocess: self.job.preprocess.clone(),
+                stage: self.job.stage,
                 step: state.step,
                 total_steps: state.earlier_steps + state.step,
                 seed: state.seed,
-                validation_iou: validation.class_iou.clone(),
+                validation: validation.to_vec(),
             },
             params: self.trainer.averaged().to_params(),
         }
     }
 }
 
-fn read_checkpoint(config: &Config, stage: Stage, run: &RunDir) -> Result<Checkpoint, TrainError> {
+fn read_checkpoint(job: &Job, run: &RunDir) -> Result<Checkpoint, TrainError> {
     let path = run.latest();
     if !path.exists() {
         return Err(TrainError::NothingToResume { path });
     }
     let checkpoint = Checkpoint::load(&path)?;
     let found = checkpoint.state.stage;
-    if found != stage {
-        return Err(TrainError::OtherStage { path, found, expected: stage });
+    if found != job.stage {
+        return Err(TrainError::OtherStage { path, found, expected: job.stage });
     }
-    if checkpoint.state.config_digest != config.digest(stage) {
+    if checkpoint.state.config_digest != job.digest {
         return Err(TrainError::OtherConfig { path });
     }
     Ok(checkpoint)
 }
 
-fn write_config(config: &Config, run: &RunDir) -> Result<(), TrainError> {
-    let io = |path: PathBuf| move |source| TrainError::Io { path, source };
-    fs::create_dir_all(run.path()).map_err(io(run.path().to_owned()))?;
-    let text =
-        toml::to_string_pretty(config).expect("a configuration that was read from TOML goes back into it");
-    fs::write(run.config(), text).map_err(io(run.config()))
+fn write_config(job: &Job, run: &RunDir) -> Result<(), TrainError> {
+    fs::create_dir_all(run.path()).map_err(io_error(run.path()))?;
+    fs::write(run.config(), &job.config).map_err(io_error(&run.config()))
+}
+
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+    let path = path.to_owned();
+    move |source| TrainError::Io { path, source }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tiny;
+    use crate::config::{Config, Stage, tiny};
+    use crate::train::Images;
 
     fn config() -> Config {
         tiny(
@@ -249,14 +286,17 @@ mod tests {
         )
     }
 
-    fn session<'a>(config: &'a Config, out: &Path, start: &Start) -> Result<Session<'a>, TrainError> {
-        Session::open(config, Stage::Pretrain, out, start, Device::Cpu)
+    fn session(config: &Config, out: &Path, start: &Start) -> Result<Session, TrainError> {
+        Session::open(Job::new(config, Stage::Pretrain), out, start, Device::Cpu)
     }
 
     #[test]
     fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         let (config, dir) = (config(), tempfile::tempdir().unwrap());
-        let data = TrainingData::load(&config, Stage::Pretrain, None).unwrap();
+        let data = Images::of_config(&config, Stage::Pretrain, None, None)
+            .unwrap()
+            .task(&config, Stage::Pretrain, Device::Cpu)
+            .unwrap();
         let (whole, parts) = (RunDir::new(dir.path().join("whole")), RunDir::new(dir.path().join("parts")));
         let fresh = Start::New { init: None };
 
@@ -279,7 +319,7 @@ mod tests {
             assert!(a == b, "{} differs", file(&whole).display());
         }
         let steps = |run: &RunDir| -> Vec<u64> {
-            let history = History::load(&run.history(), config.labels()).unwrap();
+            let history = History::load(&run.history(), "iou", config.labels()).unwrap();
             history.rows().iter().map(|row| row.step).collect()
         };
         assert_eq!(steps(&whole), [1, 2, 3, 4, 5, 6]);
@@ -290,7 +330,7 @@ mod tests {
         assert_eq!(model.info.labels, config.labels());
         let next = dir.path().join("next");
         let start = Start::New { init: Some(whole.best()) };
-        let next = Session::open(&config, Stage::Train, &next, &start, Device::Cpu).unwrap();
+        let next = Session::open(Job::new(&config, Stage::Train), &next, &start, Device::Cpu).unwrap();
         assert_eq!(next.trainer.averaged().to_params(), model.params);
     }
 
@@ -310,7 +350,8 @@ mod tests {
         let error = session(&other, &out, &Start::Resume).unwrap_err();
         assert!(matches!(error, TrainError::OtherConfig { .. }), "{error}");
 
-        let error = Session::open(&config, Stage::Train, &out, &Start::Resume, Device::Cpu).unwrap_err();
+        let error =
+            Session::open(Job::new(&config, Stage::Train), &out, &Start::Resume, Device::Cpu).unwrap_err();
         assert!(matches!(error, TrainError::OtherStage { .. }), "{error}");
     }
 }

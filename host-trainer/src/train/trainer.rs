@@ -1,13 +1,11 @@
 use rand::RngCore;
-use tch::{Device, Tensor};
+use tch::{Device, TchError};
 
-use super::adamw::{AdamW, AdamWSpec};
 use super::checkpoint::BestSoFar;
-use super::loss::{LossSpec, Targets, segmentation_loss};
-use super::{Checkpoint, Ema, ModelFile, Schedule, TrainError, TrainState};
-use crate::config::{Config, Stage};
-use crate::dataset::{Batch, Stream, stream_rng};
-use crate::net::{Mode, TorchNet};
+use super::optimizer::{Optimizer, OptimizerSpec};
+use super::{Checkpoint, Ema, Job, ModelFile, Nets, Schedule, Task, TrainError, TrainState};
+use crate::dataset::{BatchSource, Named, Stream, stream_rng};
+use crate::net::{TorchNet, TorchNetError};
 
 /// All state of a training: network, average, optimizer, step.
 ///
@@ -17,10 +15,11 @@ use crate::net::{Mode, TorchNet};
 pub struct Trainer {
     net: TorchNet,
     ema: Ema,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     schedule: Schedule,
-    loss: LossSpec,
     state: TrainState,
+    batch: usize,
+    amp: bool,
 }
 
 /// Numbers of one step.
@@ -38,53 +37,46 @@ impl Trainer {
     /// A training at step 0. With `init`, weights that agree in name and shape come from there; the names of
     /// the others, which stay fresh, are returned.
     pub fn new(
-        config: &Config,
-        stage: Stage,
+        job: &Job,
         device: Device,
         init: Option<&ModelFile>,
     ) -> Result<(Self, Vec<String>), TrainError> {
-        let spec = config.stage(stage);
-        let mut net = TorchNet::new(&config.graph(), device, config.seed)?;
+        let spec = &job.spec;
+        let mut net = TorchNet::new(&job.graph, device, job.seed)?;
         let fresh = init.map_or_else(|| Ok(Vec::new()), |model| net.load_params_partial(&model.params))?;
-        let adamw = AdamWSpec {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: spec.weight_decay,
-            clip_norm: spec.clip_norm,
-        };
+        if let Some(prefix) = job.frozen {
+            net.freeze(prefix);
+        }
+        let optimizer = OptimizerSpec::new(spec.optimizer, spec.weight_decay, spec.clip_norm);
         let trainer = Self {
             ema: Ema::new(&net, spec.ema_decay)?,
-            optimizer: AdamW::new(adamw, net.trainable()),
+            optimizer: Optimizer::new(optimizer, net.trainable()),
             schedule: Schedule {
                 highest: spec.learning_rate,
                 final_share: spec.final_share,
                 warmup: spec.warmup,
                 steps: spec.steps,
             },
-            loss: LossSpec { bce: spec.bce_weight, dice: spec.dice_weight },
             state: TrainState {
-                stage,
+                stage: job.stage,
                 step: 0,
-                seed: config.seed,
-                config_digest: config.digest(stage),
+                seed: job.seed,
+                config_digest: job.digest.clone(),
                 init_digest: init.map(|model| shared::bundle::sha256_hex(&model.params.to_bytes())),
                 earlier_steps: init.map_or(0, |model| model.info.total_steps),
-                best: None,
+                best: Vec::new(),
             },
+            batch: spec.batch,
+            // Half precision is for tensor cores; on a CPU libtorch has no use for it.
+            amp: spec.amp && device.is_cuda(),
             net,
         };
         Ok((trainer, fresh))
     }
 
     /// A training where a checkpoint left it.
-    pub fn resume(
-        config: &Config,
-        stage: Stage,
-        device: Device,
-        from: &Checkpoint,
-    ) -> Result<Self, TrainError> {
-        let (mut trainer, _) = Self::new(config, stage, device, None)?;
+    pub fn resume(job: &Job, device: Device, from: &Checkpoint) -> Result<Self, TrainError> {
+        let (mut trainer, _) = Self::new(job, device, None)?;
         trainer.net.load_params(&from.net)?;
         trainer.ema.net_mut().load_params(&from.ema)?;
         trainer.optimizer.load_moments(trainer.net.graph(), &from.first_moment, &from.second_moment)?;
@@ -102,24 +94,47 @@ impl Trainer {
         self.ema.net()
     }
 
-    /// Remembers the best validation.
-    pub fn set_best(&mut self, best: BestSoFar) {
-        self.state.best = Some(best);
+    /// Remembers the best validations, best first.
+    pub fn set_best(&mut self, best: Vec<BestSoFar>) {
+        self.state.best = best;
     }
 
     /// Learns from a batch.
-    pub fn step(&mut self, batch: &Batch) -> Result<StepReport, TrainError> {
+    pub fn step<T: Task>(
+        &mut self,
+        task: &T,
+        batch: &<T::Source as BatchSource>::Batch,
+    ) -> Result<StepReport, TrainError> {
+        self.learn(task, batch).map_err(|error| match error {
+            TrainError::Torch(cause) if out_of_memory(&cause) => self.no_memory(cause),
+            TrainError::Net(TorchNetError::Torch { source, .. } | TorchNetError::Other(source))
+                if out_of_memory(&source) =>
+            {
+                self.no_memory(source)
+            }
+            other => other,
+        })
+    }
+
+    fn learn<T: Task>(
+        &mut self,
+        task: &T,
+        batch: &<T::Source as BatchSource>::Batch,
+    ) -> Result<StepReport, TrainError> {
         let step = self.state.step;
         let learning_rate = self.schedule.at(step);
-        self.net.set_step_seed(stream_rng(self.state.seed, Stream::Dropout, step).next_u64());
-        let (images, targets) = self.upload(batch)?;
+        let seed = stream_rng(self.state.seed, Stream::Dropout, step).next_u64();
+        self.net.set_step_seed(seed);
 
         self.optimizer.zero_grad();
-        let logits = self.net.forward(&images, Mode::Train)?;
-        let loss = segmentation_loss(&logits, &targets, self.loss)?;
-        let value = self.finite("the loss", f64::try_from(&loss)?)?;
+        let nets = Nets { student: &self.net, average: self.ema.net(), seed: self.state.seed, step };
+        let loss = match self.amp {
+            true => tch::autocast(true, || task.loss(nets, batch))?,
+            false => task.loss(nets, batch)?,
+        };
+        let value = self.finite("the loss", f64::try_from(&loss)?, batch.ids())?;
         loss.f_backward()?;
-        let grad_norm = self.finite("the gradient's norm", self.optimizer.grad_norm()?)?;
+        let grad_norm = self.finite("the gradient's norm", self.optimizer.grad_norm()?, batch.ids())?;
         self.optimizer.step(step, learning_rate, grad_norm)?;
         self.ema.update(step)?;
         self.state.step += 1;
@@ -138,22 +153,38 @@ impl Trainer {
         }
     }
 
-    fn upload(&self, batch: &Batch) -> Result<(Tensor, Targets), TrainError> {
-        let device = self.net.device();
-        let (n, c, s) = (batch.len as i64, batch.classes as i64, batch.size as i64);
-        let tensor =
-            |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);
-        let targets = Targets {
-            coverage: tensor(&batch.targets, &[n, c, s, s])?,
-            valid: tensor(&batch.valid, &[n, c])?,
-        };
-        Ok((tensor(&batch.images, &[n, 1, s, s])?, targets))
+    fn no_memory(&self, source: TchError) -> TrainError {
+        TrainError::OutOfMemory {
+            stage: self.state.stage,
+            batch: self.batch,
+            try_batch: self.batch / 2,
+            source,
+        }
     }
 
-    fn finite(&self, what: &'static str, value: f64) -> Result<f64, TrainError> {
+    fn finite(&self, what: &'static str, value: f64, images: &[String]) -> Result<f64, TrainError> {
         if value.is_finite() {
             return Ok(value);
         }
-        Err(TrainError::Diverged { what, value, step: self.state.step, stage: self.state.stage })
+        let (step, stage, images) = (self.state.step, self.state.stage, images.join(", "));
+        Err(TrainError::Diverged { what, value, step, stage, images })
+    }
+}
+
+/// Whether libtorch ran out of memory; it says so in words only.
+fn out_of_memory(error: &TchError) -> bool {
+    let text = error.to_string();
+    ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|part| text.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtorchs_words_for_no_memory_are_known() {
+        // Asking for 2^52 bytes fails on any machine, in the words of the CPU's allocator.
+        let error = tch::Tensor::f_zeros([1_i64 << 50], (tch::Kind::Float, Device::Cpu)).unwrap_err();
+        assert!(out_of_memory(&error), "{error}");
     }
 }

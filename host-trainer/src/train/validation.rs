@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use super::Scores;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet, TorchNetError};
 
@@ -23,21 +24,6 @@ struct Chunk {
     truth: Tensor,
     /// N × C × 1 × 1: whether the class is annotated.
     valid: Tensor,
-}
-
-/// What came out of a validation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Validation {
-    /// ΣI / ΣU of each class; none where no image annotates it or nobody sees it.
-    pub class_iou: Vec<Option<f64>>,
-}
-
-impl Validation {
-    /// Mean over the classes that could be judged; none if there is none.
-    pub fn mean_iou(&self) -> Option<f64> {
-        let judged: Vec<f64> = self.class_iou.iter().flatten().copied().collect();
-        if judged.is_empty() { None } else { Some(judged.iter().sum::<f64>() / judged.len() as f64) }
-    }
 }
 
 impl ValidationSet {
@@ -67,8 +53,9 @@ impl ValidationSet {
         Ok(Self { chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?, classes })
     }
 
-    /// Judges a network at a probability of 0.5.
-    pub fn validate(&self, net: &TorchNet) -> Result<Validation, TorchNetError> {
+    /// Judges a network at a probability of 0.5: ΣI / ΣU of each class; none where no image annotates it or nobody
+    /// sees it.
+    pub fn validate(&self, net: &TorchNet) -> Result<Scores, TorchNetError> {
         let mut intersection = vec![0_i64; self.classes];
         let mut union = vec![0_i64; self.classes];
         no_grad(|| -> Result<(), TorchNetError> {
@@ -86,7 +73,7 @@ impl ValidationSet {
             Ok(())
         })?;
         let iou = |(&i, &u): (&i64, &i64)| if u == 0 { None } else { Some(i as f64 / u as f64) };
-        Ok(Validation { class_iou: intersection.iter().zip(&union).map(iou).collect() })
+        Ok(Scores { by_label: intersection.iter().zip(&union).map(iou).collect() })
     }
 }
 
@@ -124,7 +111,7 @@ mod tests {
         let samples = [sample([1, 1, 0, 0], Some([1, 0, 0, 1])), sample([1, 0, 0, 0], None)];
         let set = ValidationSet::new(&samples, 0.0, 1.0, Device::Cpu).unwrap();
         let validation = set.validate(&thresholder()).unwrap();
-        assert_eq!(validation.class_iou, [Some(1.0 / 3.0), None]);
-        assert_eq!(validation.mean_iou(), Some(1.0 / 3.0));
+        assert_eq!(validation.by_label, [Some(1.0 / 3.0), None]);
+        assert_eq!(validation.mean(), Some(1.0 / 3.0));
     }
 }

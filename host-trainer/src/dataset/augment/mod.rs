@@ -142,14 +142,52 @@ pub fn augment(sample: &Sample, spec: &AugmentSpec, rng: &mut ChaCha8Rng) -> Exa
     }
     let field = warp::Field::random(spec, sample.size(), rng);
     let warp::Warped { mut image, inside, targets } = field.apply(sample);
-    tone::vary(&mut image, sample.size(), spec, rng);
-    occlude::burn_in_markers(&mut image, sample.size(), spec, rng);
-    occlude::collimate(&mut image, sample.size(), spec, rng);
+    regray(&mut image, &inside, sample.size(), spec, rng);
+    Example { size: sample.size(), image, targets }
+}
+
+/// One image as teacher and student see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ShownViews {
+    /// Moved pixels, grey values as they are, 0..1.
+    pub(super) weak: Vec<f32>,
+    /// Whether the pixel shows the radiograph, not padding.
+    pub(super) inside: Vec<bool>,
+    /// The same geometry with other grey values, 0..1.
+    pub(super) strong: Vec<Vec<f32>>,
+}
+
+/// One random movement of `sample`, and `count` random changes of its grey values.
+pub(super) fn augment_views(
+    sample: &Sample,
+    spec: &AugmentSpec,
+    count: usize,
+    rng: &mut ChaCha8Rng,
+) -> ShownViews {
+    if !spec.enabled {
+        let weak = sample.gray();
+        return ShownViews { inside: vec![true; weak.len()], strong: vec![weak.clone(); count], weak };
+    }
+    let warp::Warped { image: weak, inside, .. } =
+        warp::Field::random(spec, sample.size(), rng).apply(sample);
+    let view = |_| {
+        let mut image = weak.clone();
+        regray(&mut image, &inside, sample.size(), spec, rng);
+        image
+    };
+    let strong = (0..count).map(view).collect();
+    ShownViews { weak, inside, strong }
+}
+
+/// Changes grey values in place.
+fn regray(image: &mut [f32], inside: &[bool], size: usize, spec: &AugmentSpec, rng: &mut ChaCha8Rng) {
+    tone::vary(image, size, spec, rng);
+    occlude::burn_in_markers(image, size, spec, rng);
+    occlude::collimate(image, size, spec, rng);
     // The device pads with exact zeros: brightness and noise end at the radiograph's border.
-    for (value, inside) in image.iter_mut().zip(&inside) {
+    for (value, inside) in image.iter_mut().zip(inside) {
         *value = if *inside { value.clamp(0.0, 1.0) } else { 0.0 };
     }
-    Example { size: sample.size(), image, targets }
 }
 
 /// Uniform in ±`amplitude`.

@@ -47,6 +47,14 @@ pub enum TorchNetError {
         /// The normalization.
         node: String,
     },
+    /// No node to look at.
+    #[error("`{graph}` has no node `{node}` whose activations could be weighed: give a classifier")]
+    NoFeatures {
+        /// The network.
+        graph: String,
+        /// The node's name.
+        node: &'static str,
+    },
     /// libtorch refused.
     #[error("libtorch failed in `{node}`")]
     Torch {
@@ -126,6 +134,14 @@ impl TorchNet {
     /// # Errors
     /// If the images do not fit the network, a training batch is too small, or libtorch fails.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TorchNetError> {
+        Ok(self.run(images, mode, None)?.swap_remove(0))
+    }
+
+    /// As [`TorchNet::forward`], all outputs in the graph's order.
+    ///
+    /// # Errors
+    /// As [`TorchNet::forward`].
+    pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>, TorchNetError> {
         self.run(images, mode, None)
     }
 
@@ -138,27 +154,36 @@ impl TorchNet {
         images: &Tensor,
         observe: &mut dyn FnMut(NodeId, &Tensor),
     ) -> Result<Tensor, TorchNetError> {
-        self.forward_mapped(images, &mut |id, value| {
+        self.forward_mapped(images, Mode::Eval, &mut |id, value| {
             observe(id, &value);
             Ok(value)
         })
     }
 
-    /// As [`TorchNet::forward`] in [`Mode::Eval`], putting each node's value through `map` before others read it.
+    /// As [`TorchNet::forward`], putting each node's value through `map` before others read it.
     ///
     /// # Errors
     /// As [`TorchNet::forward`], or what `map` fails with.
     pub(crate) fn forward_mapped(
         &self,
         images: &Tensor,
+        mode: Mode,
         map: &mut MapValue<'_>,
     ) -> Result<Tensor, TorchNetError> {
-        self.run(images, Mode::Eval, Some(map))
+        Ok(self.run(images, mode, Some(map))?.swap_remove(0))
+    }
+
+    /// Takes the parameters whose names begin with `prefix` out of training.
+    pub fn freeze(&mut self, prefix: &str) {
+        for (_, tensor) in self.tensors.iter_mut().filter(|(name, _)| name.starts_with(prefix)) {
+            *tensor = tensor.set_requires_grad(false);
+        }
     }
 
     /// The tensors that an optimizer changes, in running order; they share their storage with the network.
     pub fn trainable(&self) -> Vec<(String, Tensor)> {
-        self.select(ParameterRole::is_trainable)
+        let all = self.select(ParameterRole::is_trainable);
+        all.into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 
     /// Running means and variances, in running order; they share their storage with the network.

@@ -42,7 +42,7 @@ impl TorchNet {
         images: &Tensor,
         mode: Mode,
         mut map: Option<&mut MapValue<'_>>,
-    ) -> Result<Tensor, TorchNetError> {
+    ) -> Result<Vec<Tensor>, TorchNetError> {
         let channels = self.graph.input_channels();
         let found = images.size();
         if found.len() != 4 || found[1] != channels as i64 || found.contains(&0) {
@@ -76,7 +76,8 @@ impl TorchNet {
                 }
             }
         }
-        Ok(values[self.graph.outputs[0].0].take().expect("outputs are kept"))
+        let output = |id: &NodeId| values[id.0].as_ref().expect("outputs are kept").shallow_clone();
+        Ok(self.graph.outputs.iter().map(output).collect())
     }
 
     fn apply(
@@ -124,6 +125,17 @@ impl TorchNet {
                     [p.kernel, p.stride, p.padding].map(|pair| pair.map(|v| v as i64));
                 x.f_max_pool2d(kernel, stride, padding, [1, 1], false)
             }
+            Op::AvgPool2d(p) => {
+                let [kernel, stride] = [p.kernel, p.stride].map(|pair| pair.map(|v| v as i64));
+                x.f_avg_pool2d(kernel, stride, [0, 0], false, true, None::<i64>)
+            }
+            Op::GroupNorm(norm) => x.f_group_norm(
+                norm.groups as i64,
+                role(ParameterRole::Gamma),
+                role(ParameterRole::Beta),
+                norm.eps,
+                true,
+            ),
             Op::GlobalAveragePool => x.f_mean_dim([2i64, 3].as_slice(), true, None),
             Op::Add => x.f_add(inputs[1]),
             Op::Concat => Tensor::f_cat(&inputs, 1),

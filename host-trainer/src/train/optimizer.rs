@@ -1,17 +1,20 @@
 use tch::{TchError, Tensor, no_grad};
 
 use super::TrainError;
+use crate::config::Method;
 use crate::net::torch::{from_tensor, to_tensor};
 use crate::net::{Graph, ParamTensor, Params, ParamsError};
 
-/// Constants of AdamW.
+/// Constants of an optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamWSpec {
+pub struct OptimizerSpec {
+    /// The method.
+    pub method: Method,
     /// Decay of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay of the second moment; AdamW only.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the root of the second moment; AdamW only.
     pub epsilon: f64,
     /// Decoupled weight decay; acts on tensors of two or more dimensions (not on biases and normalization).
     pub weight_decay: f64,
@@ -19,11 +22,17 @@ pub struct AdamWSpec {
     pub clip_norm: f64,
 }
 
-/// AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2), with gradient
-/// clipping by global norm. Own code because tch's optimizers cannot save their state.
+impl OptimizerSpec {
+    /// With the usual constants.
+    pub fn new(method: Method, weight_decay: f64, clip_norm: f64) -> Self {
+        Self { method, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, clip_norm }
+    }
+}
+
+/// An optimizer with gradient clipping by global norm. Own code because tch's optimizers cannot save their state.
 #[derive(Debug)]
-pub struct AdamW {
-    spec: AdamWSpec,
+pub struct Optimizer {
+    spec: OptimizerSpec,
     slots: Vec<Slot>,
 }
 
@@ -35,9 +44,9 @@ struct Slot {
     second: Tensor,
 }
 
-impl AdamW {
+impl Optimizer {
     /// An optimizer of these tensors, with moments of zero.
-    pub fn new(spec: AdamWSpec, trainable: Vec<(String, Tensor)>) -> Self {
+    pub fn new(spec: OptimizerSpec, trainable: Vec<(String, Tensor)>) -> Self {
         let slots = trainable.into_iter().map(|(name, weight)| {
             let zeros = || no_grad(|| weight.zeros_like());
             Slot { first: zeros(), second: zeros(), name, weight }
@@ -67,12 +76,9 @@ impl AdamW {
     }
 
     /// One step with the gradients that stand in the tensors; `step` counts from 0. `grad_norm` is the norm
-    /// that [`AdamW::grad_norm`] gave.
+    /// that [`Optimizer::grad_norm`] gave.
     pub fn step(&mut self, step: u64, learning_rate: f64, grad_norm: f64) -> Result<(), TchError> {
-        let AdamWSpec { beta1, beta2, epsilon, weight_decay, clip_norm } = self.spec;
-        let clip = (clip_norm / (grad_norm + 1e-6)).min(1.0);
-        let t = (step + 1) as f64;
-        let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
+        let clip = (self.spec.clip_norm / (grad_norm + 1e-6)).min(1.0);
         no_grad(|| {
             for slot in &mut self.slots {
                 let gradient = slot.weight.grad();
@@ -80,13 +86,14 @@ impl AdamW {
                     continue;
                 }
                 let gradient = gradient.f_mul_scalar(clip)?;
-                let _ = slot.first.f_lerp_(&gradient, 1.0 - beta1)?;
-                let _ = slot.second.f_lerp_(&gradient.f_square()?, 1.0 - beta2)?;
                 if slot.weight.dim() >= 2 {
-                    let _ = slot.weight.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
+                    let kept = 1.0 - learning_rate * self.spec.weight_decay;
+                    let _ = slot.weight.f_mul_scalar_(kept)?;
                 }
-                let scale = slot.second.f_div_scalar(correction2)?.f_sqrt_()?.f_add_scalar_(epsilon)?;
-                let update = slot.first.f_div(&scale)?.f_mul_scalar_(learning_rate / correction1)?;
+                let update = match self.spec.method {
+                    Method::AdamW => slot.adam(&gradient, step, learning_rate, &self.spec)?,
+                    Method::Sgd => slot.momentum(&gradient, learning_rate, &self.spec)?,
+                };
                 let _ = slot.weight.f_sub_(&update)?;
             }
             Ok(())
@@ -139,14 +146,41 @@ impl AdamW {
     }
 }
 
+impl Slot {
+    fn adam(
+        &mut self,
+        gradient: &Tensor,
+        step: u64,
+        learning_rate: f64,
+        spec: &OptimizerSpec,
+    ) -> Result<Tensor, TchError> {
+        let t = (step + 1) as f64;
+        let (correction1, correction2) = (1.0 - spec.beta1.powf(t), 1.0 - spec.beta2.powf(t));
+        let _ = self.first.f_lerp_(gradient, 1.0 - spec.beta1)?;
+        let _ = self.second.f_lerp_(&gradient.f_square()?, 1.0 - spec.beta2)?;
+        let scale = self.second.f_div_scalar(correction2)?.f_sqrt_()?.f_add_scalar_(spec.epsilon)?;
+        self.first.f_div(&scale)?.f_mul_scalar_(learning_rate / correction1)
+    }
+
+    fn momentum(
+        &mut self,
+        gradient: &Tensor,
+        learning_rate: f64,
+        spec: &OptimizerSpec,
+    ) -> Result<Tensor, TchError> {
+        let _ = self.first.f_mul_scalar_(spec.beta1)?.f_add_(gradient)?;
+        self.first.f_mul_scalar(learning_rate)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
 
-    fn spec(weight_decay: f64, clip_norm: f64) -> AdamWSpec {
-        AdamWSpec { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, clip_norm }
+    fn spec(weight_decay: f64, clip_norm: f64) -> OptimizerSpec {
+        OptimizerSpec::new(Method::AdamW, weight_decay, clip_norm)
     }
 
     /// A 1 × 2 weight whose loss is 3·a − 4·b.
@@ -166,7 +200,7 @@ mod tests {
     #[test]
     fn the_first_step_moves_by_the_learning_rate_against_the_sign() {
         let weight = weight();
-        let mut adam = AdamW::new(spec(0.0, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.0, 1e9), vec![("w".into(), weight.shallow_clone())]);
         with_gradient(&weight);
         let norm = adam.grad_norm().unwrap();
         assert!((norm - 5.0).abs() < 1e-6);
@@ -178,7 +212,7 @@ mod tests {
     #[test]
     fn two_steps_agree_with_the_paper_computed_by_hand() {
         let weight = weight();
-        let mut adam = AdamW::new(spec(0.1, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.1, 1e9), vec![("w".into(), weight.shallow_clone())]);
         for step in 0..2 {
             adam.zero_grad();
             with_gradient(&weight);
@@ -197,7 +231,7 @@ mod tests {
     #[test]
     fn clipping_scales_the_first_moment() {
         let weight = weight();
-        let mut adam = AdamW::new(spec(0.0, 0.5), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.0, 0.5), vec![("w".into(), weight.shallow_clone())]);
         with_gradient(&weight);
         adam.step(0, 0.1, adam.grad_norm().unwrap()).unwrap();
         let first = adam.moments().0.get("w").unwrap().data.clone();
@@ -207,9 +241,26 @@ mod tests {
     #[test]
     fn one_dimensional_tensors_do_not_decay() {
         let bias = Tensor::from_slice(&[1.0_f32]).set_requires_grad(true);
-        let mut adam = AdamW::new(spec(0.5, 1e9), vec![("b".into(), bias.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.5, 1e9), vec![("b".into(), bias.shallow_clone())]);
         (&bias * 0.0).sum(Kind::Float).backward();
         adam.step(0, 0.1, 0.0).unwrap();
         assert_eq!(values(&bias), [1.0]);
+    }
+
+    #[test]
+    fn momentum_gathers_speed() {
+        let weight = weight();
+        let mut sgd = Optimizer::new(
+            OptimizerSpec::new(Method::Sgd, 0.0, 1e9),
+            vec![("w".into(), weight.shallow_clone())],
+        );
+        for step in 0..2 {
+            sgd.zero_grad();
+            with_gradient(&weight);
+            sgd.step(step, 0.01, sgd.grad_norm().unwrap()).unwrap();
+        }
+        // Gradient 3 twice: 0.01 · (3 + (0.9 · 3 + 3)).
+        let moved = values(&weight);
+        assert!((moved[0] - (1.0 - 0.087)).abs() < 1e-6, "{moved:?}");
     }
 }

@@ -1,0 +1,28 @@
+use super::{CliError, DeviceChoice};
+use crate::pipeline::Context;
+use crate::train::StopFlag;
+
+/// Where and how to compute.
+#[derive(Debug, clap::Args)]
+pub(super) struct Compute {
+    /// Where to compute: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads of libtorch; a run repeats bit for bit only with the same number. Default: all cores.
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    threads: Option<i32>,
+    /// Threads that prepare batches; their number does not change the result.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+}
+
+impl Compute {
+    /// Sets libtorch's threads, and signals raise a flag from now on.
+    pub(super) fn context(&self) -> Result<Context, CliError> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(threads);
+        }
+        let device = self.device.device()?;
+        Ok(Context { device, workers: self.workers.into(), stop: StopFlag::on_signals()? })
+    }
+}

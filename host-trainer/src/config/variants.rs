@@ -1,0 +1,37 @@
+//! A configuration with some of its settings replaced, as the steps of a study need it.
+
+use super::{ArmSpec, Config, Gate};
+
+impl Config {
+    /// With another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// As an arm of a study trains its segmenter.
+    #[must_use]
+    pub fn for_arm(mut self, arm: &ArmSpec, seed: u64) -> Self {
+        self.seed = seed;
+        self.consistency = if arm.consistency { Some(self.consistency.unwrap_or_default()) } else { None };
+        self
+    }
+
+    /// With the quirks of the paper's code, if it asks for them: Dice loss alone, no augmentation, no weight decay,
+    /// no gating. (That Otsu's threshold goes without min–max is the pseudo-masks' own affair.)
+    #[must_use]
+    pub fn with_quirks(mut self) -> Self {
+        if self.compat_paper {
+            self.augment.enabled = false;
+            (self.train.bce_weight, self.train.dice_weight) = (0.0, 1.0);
+            self.train.weight_decay = 0.0;
+            for arm in self.study.iter_mut().flat_map(|study| &mut study.arms) {
+                if let Some(pseudo) = &mut arm.pseudo {
+                    pseudo.gate = Gate::None;
+                }
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,58 @@
+use shared::mask::Mask;
+use tch::{Kind, TchError, Tensor, no_grad};
+
+use super::propagate;
+use super::seeds::content;
+use crate::config::IrnetSpec;
+use crate::dataset::Sample;
+use crate::net::{EDGE_STRIDE, Mode, TorchNet, TorchNetError};
+use crate::pseudo::{ClassMap, Decision, bilinear, shrink};
+
+/// Images whose edges are computed at once.
+pub const EDGES_CHUNK: usize = 8;
+
+/// The edge maps of images (`[N, 1, S, S]`, normalised): (S / 4)² values in 0..1 each.
+fn edges(net: &TorchNet, images: &Tensor) -> Result<Vec<Vec<f32>>, TorchNetError> {
+    let edges = no_grad(|| net.forward(images, Mode::Eval))?.f_sigmoid()?.f_to_kind(Kind::Float)?;
+    Ok(Vec::<Vec<f32>>::try_from(&edges.f_flatten(1, -1)?)?)
+}
+
+/// Masks of each image's classes on the model's grid: each used map walks until it meets edges and is cut at
+/// `threshold` of its maximum. A class that is known to be absent gets an empty mask, one that is skipped none.
+pub fn refine(
+    net: &TorchNet,
+    samples: &[(&Sample, Vec<ClassMap>)],
+    mean_std: [f32; 2],
+    spec: &IrnetSpec,
+) -> Result<Vec<Vec<Option<Mask>>>, TorchNetError> {
+    let Some((first, _)) = samples.first() else { return Ok(Vec::new()) };
+    let size = first.size();
+    let [mean, std] = mean_std;
+    let pixels: Vec<f32> = samples.iter().flat_map(|(sample, _)| sample.normalized(mean, std)).collect();
+    let batch = || -> Result<Tensor, TchError> {
+        Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size as i64, size as i64])?.f_to_device(net.device())
+    };
+    let edges = edges(net, &batch()?)?;
+    let masks = samples.iter().zip(&edges).map(|((sample, maps), edges)| {
+        maps.iter()
+            .map(|map| match map.decision {
+                Decision::Use => Some(walked(sample, map, edges, spec)),
+                Decision::Empty => Some(Mask::empty(size, size)),
+                Decision::Skip => None,
+            })
+            .collect()
+    });
+    Ok(masks.collect())
+}
+
+fn walked(sample: &Sample, map: &ClassMap, edges: &[f32], spec: &IrnetSpec) -> Mask {
+    let size = sample.size();
+    let grid = size / EDGE_STRIDE;
+    let small = shrink(&map.values, size, EDGE_STRIDE);
+    let spread = propagate(&small, edges, grid, grid, &spec.walk);
+    let full = bilinear(&spread, grid, grid, size);
+    let most = full.iter().copied().fold(0.0_f32, f32::max);
+    let inside = content(sample);
+    let kept = |p: usize| inside.data()[p] != 0 && most > 0.0 && full[p] > spec.threshold * most;
+    Mask::from_fn(size, size, |r, c| kept(r * size + c))
+}

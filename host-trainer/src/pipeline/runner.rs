@@ -1,0 +1,193 @@
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::steps::{SegmenterInputs, train_segmenter};
+use super::{
+    Artifact, Context, PipelineError, Plan, Step, StepKind, StudyResults, StudyRoles, classify,
+    evaluate_segmenter, learn_edges, look, make_pseudo_masks,
+};
+use crate::config::{Config, Init, Stage};
+use crate::dataset::{Index, Record, Split};
+use crate::train::{Outcome, Roles, RunDir};
+
+/// How long to wait before asking again whether another process has finished a step.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Does the steps of an experiment.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    config: &'a Config,
+    index: &'a Index,
+    plan: Plan,
+    root: PathBuf,
+    context: Context,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// Every step is done.
+    All,
+    /// A signal stopped it; the same command goes on.
+    Stopped,
+}
+
+impl<'a> Runner<'a> {
+    /// A run of `config` with folders below `root`.
+    pub fn new(
+        config: &'a Config,
+        index: &'a Index,
+        root: &Path,
+        context: Context,
+    ) -> Result<Self, PipelineError> {
+        let plan = Plan::new(config, index)?;
+        Ok(Self { config, index, plan, root: root.join(&config.name), context })
+    }
+
+    /// The steps.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The folder of a step.
+    pub fn artifact(&self, step: &Step) -> Artifact {
+        Artifact::new(&self.root, &step.name, &step.key)
+    }
+
+    /// Does what is missing; `say` gets a line when a step begins or ends. Steps that another process works on are
+    /// left to it, and waited for when nothing else is left to do.
+    pub fn run(&self, mut say: impl FnMut(&str)) -> Result<Finished, PipelineError> {
+        let steps = &self.plan.steps;
+        loop {
+            let mut left = 0;
+            let mut progressed = false;
+            for (place, step) in steps.iter().enumerate() {
+                let artifact = self.artifact(step);
+                if artifact.is_done()? {
+                    continue;
+                }
+                left += 1;
+                let mut ready = true;
+                for &input in &step.inputs {
+                    ready &= self.artifact(&steps[input]).is_done()?;
+                }
+                if !ready {
+                    continue;
+                }
+                let Some(held) = artifact.lock()? else { continue };
+                // Another process may have finished it between the two looks.
+                if artifact.is_done()? {
+                    continue;
+                }
+                say(&format!("[{}/{}] {}", place + 1, steps.len(), step.name));
+                let began = Instant::now();
+                if let Outcome::Stopped { .. } = self.perform(step, artifact.dir())? {
+                    return Ok(Finished::Stopped);
+                }
+                let keys = step.inputs.iter().map(|&input| steps[input].key.clone()).collect();
+                let seconds = began.elapsed().as_secs();
+                artifact.finish(&step.name, step.settings.clone(), keys, seconds)?;
+                drop(held);
+                progressed = true;
+                if self.context.stop.is_raised() {
+                    return Ok(Finished::Stopped);
+                }
+            }
+            if left == 0 {
+                return Ok(Finished::All);
+            }
+            if !progressed {
+                if self.context.stop.is_raised() {
+                    return Ok(Finished::Stopped);
+                }
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    }
+
+    fn perform(&self, step: &Step, out: &Path) -> Result<Outcome, PipelineError> {
+        let context = &self.context;
+        let config = self.config.clone().with_seed(step.seed);
+        let digest = step.key.clone();
+        // What a step reads, by its place among the inputs.
+        let input = |i: usize| self.artifact(&self.plan.steps[step.inputs[i]]);
+        let best = |i: usize| RunDir::new(input(i).dir()).best();
+        match &step.kind {
+            StepKind::Pretrain => {
+                let roles = Roles { validation: self.index.of(Split::StrongVal), ..Roles::default() };
+                let inputs = SegmenterInputs::default();
+                return train_segmenter(context, &config, Stage::Pretrain, &roles, &inputs, digest, out);
+            }
+            StepKind::Classifier => {
+                return classify(context, &config, &Roles::of_splits(self.index), digest, out);
+            }
+            StepKind::Saliency(method) => {
+                let records = [self.weak(), self.judged()].concat();
+                look(context, &config, *method, &best(0), &records, &out.join("maps.safetensors"))?;
+            }
+            StepKind::Edges { gate } => {
+                let files = (best(0), input(1).file("maps.safetensors"));
+                let files = (files.0.as_path(), files.1.as_path());
+                return learn_edges(context, &config, *gate, files, &self.weak(), digest, out);
+            }
+            StepKind::PseudoMasks(spec) => {
+                let maps = input(0).file("maps.safetensors");
+                let edges = spec.irnet.then(|| best(1));
+                let (weak, judged) = (self.weak(), self.judged());
+                make_pseudo_masks(context, &config, spec, (&maps, edges.as_deref()), (&weak, &judged), out)?;
+            }
+            StepKind::Segmenter { arm, budget, fold } => {
+                let roles = self.roles(*budget, *fold, step.seed)?.training;
+                let mut inputs = SegmenterInputs::default();
+                let mut next = 0;
+                if arm.init != Init::Fresh {
+                    inputs.init = Some(best(next));
+                    next += 1;
+                }
+                if arm.pseudo.is_some() {
+                    inputs.pseudo = Some(input(next).file("masks.json"));
+                    next += 1;
+                }
+                inputs.teachers = (next..step.inputs.len()).map(best).collect();
+                let config = config.for_arm(arm, step.seed);
+                return train_segmenter(context, &config, Stage::Train, &roles, &inputs, digest, out);
+            }
+            StepKind::Evaluation { budget, fold, .. } => {
+                let roles = self.roles(*budget, *fold, step.seed)?;
+                let validation = &roles.training.validation;
+                evaluate_segmenter(
+                    context,
+                    &config,
+                    &best(0),
+                    validation,
+                    &roles.test,
+                    &out.join("counts.json"),
+                )?;
+            }
+            StepKind::Report => {
+                let results = StudyResults::gather(self.config, &self.plan, |step| self.artifact(step))?;
+                crate::report::write_study(&results, self.config, out)?;
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    fn roles(&self, budget: usize, fold: Option<usize>, seed: u64) -> Result<StudyRoles, PipelineError> {
+        match fold {
+            None => StudyRoles::of_splits(self.index, budget, seed),
+            Some(fold) => {
+                let folds = (fold, self.plan.study.folds);
+                StudyRoles::of_fold(self.index, folds, budget, self.config.seed, seed)
+            }
+        }
+    }
+
+    fn weak(&self) -> Vec<Record> {
+        self.index.of(Split::Weak)
+    }
+
+    /// Images with expert masks that pseudo-masks are compared with: never the final ones.
+    fn judged(&self) -> Vec<Record> {
+        [Split::StrongTrain, Split::StrongVal].map(|split| self.index.of(split)).concat()
+    }
+}

@@ -1,0 +1,107 @@
+use std::path::{Path, PathBuf};
+
+use tch::{Kind, Tensor};
+
+use super::saliency;
+use crate::config::{Config, Saliency};
+use crate::dataset::{DatasetError, Record, load_samples};
+use crate::net::{ParamTensor, Params, TorchNet, TorchNetError};
+use crate::train::CheckpointError;
+use crate::train::tensors::{load_with_metadata, save_with_metadata};
+
+/// Images a forward pass.
+const CHUNK: usize = 8;
+const WHAT: &str = "saliency";
+
+/// What a classifier saw in many images, at the resolution of its features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaliencyMaps {
+    /// What each map is of.
+    pub findings: Vec<String>,
+    /// Tensors by image id: F × h × w, not negative.
+    pub maps: Params,
+    /// Tensors by image id: F logits.
+    pub logits: Params,
+}
+
+/// Why saliency maps cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SaliencyError {
+    /// The images.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The classifier.
+    #[error(transparent)]
+    Net(#[from] TorchNetError),
+    /// libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] CheckpointError),
+    /// A classifier of other findings.
+    #[error(
+        "{path} knows {found}, the configuration's findings are {expected}; take the classifier that was trained with it"
+    )]
+    OtherFindings {
+        /// The model file.
+        path: PathBuf,
+        /// Its findings.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+}
+
+impl SaliencyMaps {
+    /// Looks at images in chunks; `progress` is told how many are done.
+    pub fn compute(
+        config: &Config,
+        net: &TorchNet,
+        records: &[Record],
+        method: Saliency,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self, SaliencyError> {
+        let mut all = Self { findings: config.finding_labels(), maps: Params::new(), logits: Params::new() };
+        let size = config.preprocess.input_size as i64;
+        for (i, chunk) in records.chunks(CHUNK).enumerate() {
+            let samples = load_samples(chunk, &[], &config.preprocess)?;
+            let pixels: Vec<f32> = samples
+                .iter()
+                .flat_map(|sample| sample.normalized(config.preprocess.mean, config.preprocess.std))
+                .collect();
+            let images =
+                Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size, size])?.f_to_device(net.device())?;
+            let seen = saliency(net, &images, method)?;
+            for (n, record) in chunk.iter().enumerate() {
+                let take = |tensor: &Tensor| -> Result<ParamTensor, tch::TchError> {
+                    let own = tensor.f_select(0, n as i64)?.f_to_kind(Kind::Float)?;
+                    let shape = own.size().iter().map(|&n| n as usize).collect();
+                    Ok(ParamTensor::new(shape, Vec::try_from(&own.f_contiguous()?.f_view(-1)?)?))
+                };
+                all.maps.insert(record.id.clone(), take(&seen.maps)?);
+                all.logits.insert(record.id.clone(), take(&seen.logits)?);
+            }
+            progress(((i + 1) * CHUNK).min(records.len()));
+        }
+        Ok(all)
+    }
+
+    /// Writes one safetensors file, atomically.
+    pub fn save(&self, path: &Path) -> Result<(), SaliencyError> {
+        let groups = [("maps/", &self.maps), ("logits/", &self.logits)];
+        Ok(save_with_metadata(path, &groups, WHAT, &self.findings)?)
+    }
+
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, SaliencyError> {
+        let (tensors, findings) = load_with_metadata(path, WHAT)?;
+        let group = |prefix: &str| {
+            let own = |(name, tensor): (&str, &ParamTensor)| {
+                Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))
+            };
+            tensors.iter().filter_map(own).collect()
+        };
+        Ok(Self { findings, maps: group("maps/"), logits: group("logits/") })
+    }
+}

@@ -1,0 +1,147 @@
+//! Learning from images without masks: the answer to an image must not change with its grey values, with a patch of
+//! another image in it, or with missing features (UniMatch, Yang et al. 2023, arXiv:2208.09910). The answer to agree
+//! with is the moving average's (Mean Teacher, Tarvainen & Valpola 2017, arXiv:1703.01780), where it is sure.
+
+use rand::RngCore;
+use tch::{Kind, TchError, Tensor, no_grad};
+
+use super::loss::{LossSpec, Targets, segmentation_loss};
+use super::{Nets, TrainError};
+use crate::config::ConsistencySpec;
+use crate::dataset::{Stream, UnlabeledBatch, stream_rng};
+use crate::net::{DECODER_READS, Mode};
+
+/// The weighted loss on a step's images without masks. Half of it is the strong views' mean, half the stream with
+/// dropped features; all of it the views' where there is no such stream.
+pub(super) fn consistency_loss(
+    nets: Nets<'_>,
+    batch: &UnlabeledBatch,
+    size: usize,
+    spec: &ConsistencySpec,
+    loss: LossSpec,
+) -> Result<Tensor, TrainError> {
+    let (n, s) = (batch.len as i64, size as i64);
+    let device = nets.student.device();
+    let tensor = |values: &[f32]| Tensor::f_from_slice(values)?.f_view([n, 1, s, s])?.f_to_device(device);
+    let (weak, inside) = (tensor(&batch.weak)?, tensor(&batch.inside)?);
+    let answer = no_grad(|| nets.average.forward(&weak, Mode::Eval))?.f_sigmoid()?;
+    let taught = Taught::new(&answer, &inside, spec.confidence)?;
+
+    let mut views = Vec::new();
+    for view in &batch.strong {
+        let logits = nets.student.forward(&tensor(&view.images)?, Mode::Train)?;
+        let pasted = tensor(&view.pasted)?.f_to_kind(Kind::Bool)?;
+        views.push(segmentation_loss(&logits, &taught.mixed(&pasted)?, loss)?);
+    }
+    let mut total = Tensor::f_stack(&views, 0)?.f_mean(Kind::Float)?;
+    if spec.feature_dropout > 0.0 {
+        let logits = without_features(nets, &weak, spec.feature_dropout)?;
+        let stream = segmentation_loss(&logits, &taught.targets()?, loss)?;
+        total = total.f_add(&stream)?.f_mul_scalar(0.5)?;
+    }
+    let ramp = if spec.ramp == 0 { 1.0 } else { ((nets.step + 1) as f64 / spec.ramp as f64).min(1.0) };
+    Ok(total.f_mul_scalar(spec.weight * ramp)?)
+}
+
+/// The student's logits with whole channels of what its decoder reads set to zero.
+fn without_features(nets: Nets<'_>, images: &Tensor, share: f64) -> Result<Tensor, TrainError> {
+    let graph = nets.student.graph();
+    let sites = DECODER_READS.map(|name| graph.find(name));
+    let mut rng = stream_rng(nets.seed, Stream::Features, nets.step);
+    let bar = (share * 2f64.powi(32)) as u32;
+    let keep = (1.0 / (1.0 - share)) as f32;
+    let mut drop = |value: Tensor| -> Result<Tensor, TchError> {
+        let (n, c, ..) = value.size4()?;
+        let mask: Vec<f32> = (0..n * c).map(|_| if rng.next_u32() < bar { 0.0 } else { keep }).collect();
+        value.f_mul(&Tensor::f_from_slice(&mask)?.f_view([n, c, 1, 1])?.f_to_device(value.device())?)
+    };
+    Ok(nets.student.forward_mapped(images, Mode::Train, &mut |id, value| {
+        if sites.contains(&Some(id)) { drop(value) } else { Ok(value) }
+    })?)
+}
+
+/// What the teacher says of the weak view.
+struct Taught {
+    /// N × C × S × S: 0 or 1.
+    mask: Tensor,
+    /// N × C × S × S: 1 where the teacher is sure, else 0.
+    sure: Tensor,
+}
+
+impl Taught {
+    fn new(answer: &Tensor, inside: &Tensor, confidence: f64) -> Result<Self, TchError> {
+        let sure = answer.f_ge(confidence)?.f_logical_or(&answer.f_le(1.0 - confidence)?)?;
+        Ok(Self {
+            mask: answer.f_ge(0.5)?.f_to_kind(Kind::Float)?,
+            sure: sure.f_to_kind(Kind::Float)?.f_mul(inside)?,
+        })
+    }
+
+    fn targets(&self) -> Result<Targets, TchError> {
+        Self::weigh(self.mask.shallow_clone(), self.sure.shallow_clone())
+    }
+
+    /// With the next image's answer where its pixels were pasted (N × 1 × S × S).
+    fn mixed(&self, pasted: &Tensor) -> Result<Targets, TchError> {
+        let next = |t: &Tensor| t.f_roll([-1_i64], [0_i64]);
+        let mask = next(&self.mask)?.f_where_self(pasted, &self.mask)?;
+        Self::weigh(mask, next(&self.sure)?.f_where_self(pasted, &self.sure)?)
+    }
+
+    fn weigh(mask: Tensor, sure: Tensor) -> Result<Targets, TchError> {
+        let valid = sure.f_amax([2_i64, 3].as_slice(), false)?;
+        Ok(Targets { coverage: mask, valid, weight: Some(sure) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::dataset::StrongView;
+    use crate::net::{DeepLabConfig, TorchNet, Width, deeplab_v3_plus};
+
+    #[test]
+    fn the_teacher_counts_only_where_it_is_sure_and_inside() {
+        let answer = Tensor::from_slice(&[0.99_f32, 0.6, 0.02, 0.97]).view([1, 1, 2, 2]);
+        let inside = Tensor::from_slice(&[1.0_f32, 1.0, 1.0, 0.0]).view([1, 1, 2, 2]);
+        let taught = Taught::new(&answer, &inside, 0.95).unwrap();
+        assert_eq!(Vec::<f32>::try_from(taught.sure.view(-1)).unwrap(), [1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(Vec::<f32>::try_from(taught.mask.view(-1)).unwrap(), [1.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn pasted_pixels_take_the_next_images_answer() {
+        let mask = Tensor::from_slice(&[0.0_f32, 1.0]).view([2, 1, 1, 1]).expand([2, 1, 1, 2], false);
+        let taught = Taught { sure: mask.ones_like(), mask };
+        let pasted = Tensor::from_slice(&[true, false, false, true]).view([2, 1, 1, 2]);
+        let mixed = taught.mixed(&pasted).unwrap();
+        assert_eq!(Vec::<f32>::try_from(mixed.coverage.contiguous().view(-1)).unwrap(), [1.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_loss_reaches_the_student_only_and_rises_with_the_ramp() {
+        let config = DeepLabConfig { width: Width::Quarter, ..DeepLabConfig::default() };
+        let graph = deeplab_v3_plus(&config);
+        let net = |seed| TorchNet::new(&graph, Device::Cpu, seed).unwrap();
+        let (student, average) = (net(1), net(2));
+        let plane = vec![0.3_f32; 2 * 64 * 64];
+        let view = StrongView { images: plane.clone(), pasted: vec![0.0; plane.len()] };
+        let batch =
+            UnlabeledBatch { len: 2, inside: vec![1.0; plane.len()], weak: plane, strong: vec![view] };
+        // Sure of everything, so that the loss is not empty.
+        let spec = ConsistencySpec { confidence: 0.500_001, ramp: 10, ..ConsistencySpec::default() };
+        let loss = |step| {
+            student.set_step_seed(1);
+            let nets = Nets { student: &student, average: &average, seed: 1, step };
+            consistency_loss(nets, &batch, 64, &spec, LossSpec { bce: 1.0, dice: 1.0 }).unwrap()
+        };
+        let (early, late) = (loss(0), loss(9));
+        assert!(early.double_value(&[]) > 0.0);
+        assert!(late.double_value(&[]) > 5.0 * early.double_value(&[]));
+        late.backward();
+        assert!(student.trainable().iter().all(|(_, t)| t.grad().defined()));
+        assert!(average.trainable().iter().all(|(_, t)| !t.grad().defined()));
+    }
+}

@@ -1,0 +1,66 @@
+use tch::{Device, Reduction, TchError, Tensor, no_grad};
+
+use super::{ModelFile, TrainError};
+use crate::config::DistillationSpec;
+use crate::net::{Mode, TorchNet, TorchNetError};
+
+/// An ensemble whose mean answer a student imitates (Hinton et al. 2015, arXiv:1503.02531; design §5.7).
+#[derive(Debug)]
+pub struct Teachers {
+    spec: DistillationSpec,
+    nets: Vec<TorchNet>,
+}
+
+impl Teachers {
+    /// Teachers from model files of the same classes.
+    pub fn new(spec: DistillationSpec, models: &[ModelFile], device: Device) -> Result<Self, TorchNetError> {
+        let net = |model: &ModelFile| TorchNet::from_params(&model.info.graph, &model.params, device);
+        Ok(Self { spec, nets: models.iter().map(net).collect::<Result<_, _>>()? })
+    }
+
+    /// Binary cross-entropy between σ(s/T) and the teachers' mean σ(t/T), times T² so that its gradient does not
+    /// fade with the temperature.
+    pub(super) fn loss(&self, images: &Tensor, student: &Tensor) -> Result<Tensor, TrainError> {
+        let t = self.spec.temperature;
+        let answers = no_grad(|| -> Result<Vec<Tensor>, TrainError> {
+            let soft = |net: &TorchNet| -> Result<Tensor, TrainError> {
+                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(t)?.f_sigmoid()?)
+            };
+            self.nets.iter().map(soft).collect()
+        })?;
+        let taught = Tensor::f_stack(&answers, 0)?.f_mean_dim([0_i64].as_slice(), false, None)?;
+        Ok(imitation(student, &taught, t)?.f_mul_scalar(self.spec.weight)?)
+    }
+}
+
+fn imitation(student: &Tensor, taught: &Tensor, temperature: f64) -> Result<Tensor, TchError> {
+    student
+        .f_div_scalar(temperature)?
+        .f_binary_cross_entropy_with_logits::<Tensor>(taught, None, None, Reduction::Mean)?
+        .f_mul_scalar(temperature * temperature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gradient_vanishes_where_the_student_agrees_and_keeps_its_size_with_the_temperature() {
+        let logit = |v: f32| Tensor::from_slice(&[v]).set_requires_grad(true);
+        for temperature in [1.0, 4.0] {
+            let taught = (Tensor::from_slice(&[1.5_f32]) / temperature).sigmoid();
+            let agreeing = logit(1.5);
+            imitation(&agreeing, &taught, temperature).unwrap().backward();
+            assert!(agreeing.grad().double_value(&[0]).abs() < 1e-6);
+        }
+        let slope = |temperature: f64| {
+            let student = logit(0.0);
+            let taught = (Tensor::from_slice(&[1.0_f32]) / temperature).sigmoid();
+            imitation(&student, &taught, temperature).unwrap().backward();
+            student.grad().double_value(&[0])
+        };
+        // d/ds = T·(σ(s/T) − σ(t/T)), which tends to (s − t)/4.
+        assert!((slope(1.0) + 0.2311).abs() < 1e-3, "{}", slope(1.0));
+        assert!((slope(8.0) + 0.25).abs() < 1e-2, "{}", slope(8.0));
+    }
+}

@@ -1,0 +1,161 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use tch::Device;
+
+use super::loss::LossSpec;
+use super::{Segmentation, TrainError, ValidationSet};
+use crate::config::{Config, Stage};
+use crate::dataset::{
+    BatchPlan, DatasetError, Index, PhantomSpec, PlanSpec, Pools, Record, Sample, Split, data_root,
+    load_samples, phantom_pool,
+};
+use crate::pseudo::PseudoMasks;
+
+/// Phantoms to validate on where no radiograph can be had.
+const VALIDATION_PHANTOMS: usize = 32;
+
+/// The images of a segmenter's training, in memory.
+#[derive(Debug)]
+pub struct Images {
+    /// To learn from.
+    pub pools: Pools,
+    /// Images to validate on: `strong_val` radiographs, else phantoms that are not in the pool. Empty: none.
+    pub validation: Vec<Sample>,
+}
+
+/// Which radiographs do what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Learned from with their expert masks.
+    pub strong: Vec<Record>,
+    /// Learned from with pseudo-masks, or without masks.
+    pub weak: Vec<Record>,
+    /// Judged on while training; thresholds are fitted here.
+    pub validation: Vec<Record>,
+}
+
+impl Roles {
+    /// As the splits say.
+    pub fn of_splits(index: &Index) -> Self {
+        Self {
+            strong: index.of(Split::StrongTrain),
+            weak: index.of(Split::Weak),
+            validation: index.of(Split::StrongVal),
+        }
+    }
+}
+
+impl Images {
+    /// What a stage of a configuration learns from, by the splits. `root` is the data folder (default:
+    /// [`data_root`]). Pretraining does without radiographs if the data folder is missing; it validates on phantoms
+    /// then.
+    pub fn of_config(
+        config: &Config,
+        stage: Stage,
+        root: Option<&Path>,
+        pseudo: Option<&PseudoMasks>,
+    ) -> Result<Self, TrainError> {
+        let index = match root.map_or_else(data_root, |root| Ok(root.to_owned())) {
+            _ if config.data.is_empty() => Index::default(),
+            Ok(root) => config.index(&root)?,
+            Err(DatasetError::NoRoot { .. }) if stage == Stage::Pretrain => {
+                tracing::warn!("no data folder found: validating on phantoms");
+                Index::default()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut images = Self::load(config, stage, &Roles::of_splits(&index), pseudo)?;
+        if images.validation.is_empty() {
+            images.validation = held_out_phantoms(config)?;
+        }
+        Ok(images)
+    }
+
+    /// Reads radiographs and renders phantoms. Weak images are read where a pseudo-mask or consistency asks for them.
+    pub fn load(
+        config: &Config,
+        stage: Stage,
+        roles: &Roles,
+        pseudo: Option<&PseudoMasks>,
+    ) -> Result<Self, TrainError> {
+        let labels = config.labels();
+        let read = |records: &[Record]| load_samples(records, &labels, &config.preprocess);
+        let (mut pools, pretraining) = (Pools::default(), stage == Stage::Pretrain);
+        if !pretraining && config.train.phantom_share < 1.0 {
+            pools.strong = read(&roles.strong)?;
+        }
+        if pretraining || config.train.phantom_share > 0.0 {
+            tracing::info!(count = config.phantom.pool, "rendering phantoms");
+            pools.phantoms = phantom_pool(&config.phantom, &labels, &config.preprocess)?;
+        }
+        let consistency = !pretraining && config.consistency.is_some();
+        if consistency || pseudo.is_some() {
+            let samples = read(&roles.weak)?;
+            if let Some(pseudo) = pseudo {
+                pools.weak = pseudo.attach(&samples, &labels)?;
+            }
+            if consistency {
+                pools.unlabeled = samples;
+            }
+        }
+        let validation = read(&roles.validation)?;
+        tracing::info!(
+            strong = pools.strong.len(),
+            weak = pools.weak.len(),
+            unlabeled = pools.unlabeled.len(),
+            phantoms = pools.phantoms.len(),
+            validation = validation.len(),
+            "images are ready"
+        );
+        Ok(Self { pools, validation })
+    }
+
+    /// The task of learning from them.
+    pub fn task(self, config: &Config, stage: Stage, device: Device) -> Result<Segmentation, TrainError> {
+        let spec = config.stage(stage);
+        let consistency = config.consistency.clone().filter(|_| stage == Stage::Train);
+        let preprocess = &config.preprocess;
+        let plan = PlanSpec {
+            seed: config.seed,
+            batch: spec.batch,
+            phantom_share: if stage == Stage::Pretrain { 1.0 } else { spec.phantom_share },
+            strong_weight: spec.strong_weight,
+            unlabeled: consistency.as_ref().map(|spec| spec.views.clone()),
+            mean: preprocess.mean,
+            std: preprocess.std,
+        };
+        let validation = match self.validation.is_empty() {
+            true => None,
+            false => Some(ValidationSet::new(&self.validation, preprocess.mean, preprocess.std, device)?),
+        };
+        Ok(Segmentation {
+            plan: Arc::new(BatchPlan::new(plan, config.augment.clone(), self.pools)?),
+            validation,
+            loss: LossSpec { bce: spec.bce_weight, dice: spec.dice_weight },
+            consistency,
+            teachers: None,
+            auxiliary_weight: spec.auxiliary_weight,
+        })
+    }
+}
+
+/// The images that thresholds, selection and calibration use, and what they are: `strong_val`, else phantoms
+/// that no training saw.
+pub fn validation_samples(
+    config: &Config,
+    index: Option<&Index>,
+) -> Result<(Vec<Sample>, &'static str), DatasetError> {
+    let radiographs = index.map_or_else(Vec::new, |index| index.of(Split::StrongVal));
+    if !radiographs.is_empty() {
+        return Ok((load_samples(&radiographs, &config.labels(), &config.preprocess)?, "strong_val"));
+    }
+    Ok((held_out_phantoms(config)?, "held-out phantoms"))
+}
+
+fn held_out_phantoms(config: &Config) -> Result<Vec<Sample>, DatasetError> {
+    // Another seed: none of the training's phantoms.
+    let seed = config.phantom.seed ^ 0x5EED_0F0F;
+    let held_out = PhantomSpec { pool: VALIDATION_PHANTOMS, seed, ..config.phantom.clone() };
+    phantom_pool(&held_out, &config.labels(), &config.preprocess)
+}
