@@ -1,8 +1,8 @@
 //! Radiographs with masks: where they come from and how they become batches.
 //!
 //! ```text
-//! folder (labels.csv + images + masks) ─► Index of Records ─► Annotated (source pixels) ─┐
-//! phantom parameters ──────────────────► shared::phantom ─────────────────────────────── ┴► Sample (model size)
+//! folder, CheXpert, CheXlocalize, COCO, index ─► Index of Records ─► Annotated (source pixels) ─┐
+//! phantom parameters ─────────────────────────► shared::phantom ─────────────────────────────── ┴► Sample (model size)
 //! Sample + draw number ─► augment ─► Example ─► Batch ─► Loader (bounded, ahead of the trainer)
 //! ```
 //!
@@ -15,24 +15,29 @@
 pub mod augment;
 mod batch;
 mod error;
-mod folder;
 mod loader;
+mod normal;
 mod phantoms;
 mod plan;
 mod record;
 mod root;
 mod sample;
+mod source;
 mod streams;
 mod template;
 
 pub use batch::Batch;
 pub use error::DatasetError;
-pub use folder::{FolderSpec, MissingMask};
 pub use loader::Loader;
+pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
 pub use plan::{BatchPlan, DrawKind, PlanSpec};
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
 pub use sample::{Annotated, Sample, load_annotated, load_samples};
+pub use source::{
+    Blank, CheXlocalizeSpec, CheXpertSpec, CocoSpec, DataSpec, FindingSpec, FolderSpec, Imported,
+    MissingMask, Problem, Uncertain, import_all,
+};
 pub use streams::{Stream, stream_rng};
 pub use template::Template;
