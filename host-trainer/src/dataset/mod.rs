@@ -15,6 +15,7 @@
 pub mod augment;
 mod batch;
 mod error;
+mod import;
 mod loader;
 mod normal;
 mod phantoms;
@@ -28,6 +29,7 @@ mod template;
 
 pub use batch::Batch;
 pub use error::DatasetError;
+pub use import::{ImportOptions, ImportReport, ImportStep, Summary, SummaryRow, import};
 pub use loader::Loader;
 pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
