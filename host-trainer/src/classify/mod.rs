@@ -35,9 +35,7 @@ impl Classification {
         let (held_out, learned): (Vec<Record>, Vec<Record>) =
             weak.iter().cloned().partition(|record| is_held_out(record, held));
         let findings = config.finding_labels();
-        let read = |records: &[Record]| {
-            load_labelled(records, &findings, config.classifier.uncertain, &config.preprocess)
-        };
+        let read = |records: &[Record]| load_labelled(records, &findings, &config.preprocess);
         let images = read(&learned)?;
         for (i, finding) in findings.iter().enumerate() {
             for (value, what) in [(1.0, "present"), (0.0, "absent")] {

@@ -40,6 +40,14 @@ pub enum CliError {
         /// There are.
         found: usize,
     },
+    /// A data set that the configuration does not have.
+    #[error("no data set \"{name}\" in the configuration (there are: {known})")]
+    NoSuchDataset {
+        /// Asked for.
+        name: String,
+        /// There are.
+        known: String,
+    },
     /// A file cannot be written.
     #[error("failed to write {path}: {source}")]
     Write {

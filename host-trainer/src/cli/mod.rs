@@ -10,6 +10,7 @@ mod error;
 mod evaluate;
 mod export;
 mod graph;
+mod import;
 mod list;
 mod output;
 mod phantom;
@@ -44,6 +45,8 @@ const EXIT_HELP: &str = "Exit status: 0 done; 1 failed (reason on stderr); 2 wro
 enum Command {
     /// Check a configuration: keys, ranges, data folders, files, splits.
     Check(check::Args),
+    /// Check data sets of any format to the last pixel and write them in one normal form.
+    Import(import::Args),
     /// Print the network's layers, output shapes, parameters and multiply-accumulates.
     Graph(graph::Args),
     /// Print the image files of a split, one a line.
@@ -76,6 +79,7 @@ impl Cli {
         use crate::config::Stage;
         match &self.command {
             Command::Check(args) => check::run(args),
+            Command::Import(args) => import::run(args),
             Command::Graph(args) => graph::run(args),
             Command::List(args) => list::run(args),
             Command::Phantom(args) => phantom::run(args),

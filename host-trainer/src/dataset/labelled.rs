@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use super::augment::{AugmentSpec, augment};
 use super::{BatchSource, DatasetError, Finding, Named, Record, Sample, Stream, load_samples, stream_rng};
-use crate::config::Uncertain;
 use shared::preprocess::PreprocessSpec;
 
 /// An image with its image-level labels.
@@ -10,16 +9,17 @@ use shared::preprocess::PreprocessSpec;
 pub struct Labelled {
     /// The image; it has no masks.
     pub sample: Sample,
-    /// One entry a finding: 1 present, 0 absent; `None`: unknown, or uncertain and ignored.
+    /// One entry a finding: 1 present, 0 absent; `None`: unknown or uncertain.
     pub labels: Vec<Option<f32>>,
 }
 
-/// What a finding teaches.
-pub fn label_of(finding: Option<Finding>, uncertain: Uncertain) -> Option<f32> {
-    match (finding?, uncertain) {
-        (Finding::Present, _) | (Finding::Uncertain, Uncertain::Ones) => Some(1.0),
-        (Finding::Absent, _) | (Finding::Uncertain, Uncertain::Zeros) => Some(0.0),
-        (Finding::Uncertain, Uncertain::Ignore) => None,
+/// What a finding teaches; an uncertain one teaches nothing (U-Ignore), unless the import has made it one of the
+/// others.
+pub fn label_of(finding: Option<Finding>) -> Option<f32> {
+    match finding? {
+        Finding::Present => Some(1.0),
+        Finding::Absent => Some(0.0),
+        Finding::Uncertain => None,
     }
 }
 
@@ -27,11 +27,10 @@ pub fn label_of(finding: Option<Finding>, uncertain: Uncertain) -> Option<f32> {
 pub fn load_labelled(
     records: &[Record],
     findings: &[String],
-    uncertain: Uncertain,
     preprocess: &PreprocessSpec,
 ) -> Result<Vec<Labelled>, DatasetError> {
     let labels = |record: &Record| -> Vec<Option<f32>> {
-        findings.iter().map(|f| label_of(record.findings.get(f).copied(), uncertain)).collect()
+        findings.iter().map(|f| label_of(record.findings.get(f).copied())).collect()
     };
     let (records, labels): (Vec<Record>, Vec<_>) = records
         .iter()
@@ -111,14 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uncertain_labels_follow_the_policy_and_unknown_ones_teach_nothing() {
-        let of = |finding, uncertain| label_of(finding, uncertain);
-        assert_eq!(of(None, Uncertain::Ones), None);
-        assert_eq!(of(Some(Finding::Uncertain), Uncertain::Ignore), None);
-        assert_eq!(of(Some(Finding::Uncertain), Uncertain::Zeros), Some(0.0));
-        assert_eq!(of(Some(Finding::Uncertain), Uncertain::Ones), Some(1.0));
-        assert_eq!(of(Some(Finding::Present), Uncertain::Zeros), Some(1.0));
-        assert_eq!(of(Some(Finding::Absent), Uncertain::Ones), Some(0.0));
+    fn uncertain_and_unknown_labels_teach_nothing() {
+        assert_eq!(label_of(None), None);
+        assert_eq!(label_of(Some(Finding::Uncertain)), None);
+        assert_eq!(label_of(Some(Finding::Present)), Some(1.0));
+        assert_eq!(label_of(Some(Finding::Absent)), Some(0.0));
     }
 
     #[test]
