@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::ImageCounts;
@@ -31,28 +32,55 @@ pub fn bootstrap(
     figure: impl Fn(&[&ImageCounts]) -> Option<f64>,
 ) -> Option<Interval> {
     let value = figure(images)?;
-    let mut patients: BTreeMap<&str, Vec<&ImageCounts>> = BTreeMap::new();
-    for image in images {
-        patients.entry(&image.patient).or_default().push(image);
-    }
-    let patients: Vec<_> = patients.into_values().collect();
-    let mut rng = stream_rng(seed, Stream::Bootstrap, 0);
+    let mut resampler = Resampler::new(images, seed);
     let mut drawn = Vec::with_capacity(images.len());
-    let mut figures: Vec<f64> = (0..resamples)
-        .filter_map(|_| {
-            drawn.clear();
-            for _ in 0..patients.len() {
-                drawn.extend_from_slice(&patients[rng.random_range(0..patients.len())]);
-            }
-            figure(&drawn)
-        })
-        .collect();
-    figures.sort_by(f64::total_cmp);
-    Some(Interval {
-        value,
-        low: percentile(&figures, 0.025, value),
-        high: percentile(&figures, 0.975, value),
-    })
+    let figures = (0..resamples).filter_map(|_| {
+        drawn.clear();
+        drawn.extend(resampler.draw().iter().map(|&i| images[i]));
+        figure(&drawn)
+    });
+    Some(Interval::of(value, figures.collect()))
+}
+
+impl Interval {
+    /// A figure with the 2.5th and 97.5th percentile of its resamples.
+    pub(super) fn of(value: f64, mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        let (low, high) = (percentile(&figures, 0.025, value), percentile(&figures, 0.975, value));
+        Self { value, low, high }
+    }
+}
+
+/// Draws patients with replacement: images in, places of images out.
+pub(super) struct Resampler {
+    patients: Vec<Vec<usize>>,
+    rng: ChaCha8Rng,
+    drawn: Vec<usize>,
+}
+
+impl Resampler {
+    pub(super) fn new(images: &[&ImageCounts], seed: u64) -> Self {
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (i, image) in images.iter().enumerate() {
+            patients.entry(&image.patient).or_default().push(i);
+        }
+        let patients = patients.into_values().collect();
+        Self { patients, rng: stream_rng(seed, Stream::Bootstrap, 0), drawn: Vec::new() }
+    }
+
+    /// How many patients there are.
+    pub(super) fn patients(&self) -> usize {
+        self.patients.len()
+    }
+
+    /// The images of the next resample.
+    pub(super) fn draw(&mut self) -> &[usize] {
+        self.drawn.clear();
+        for _ in 0..self.patients.len() {
+            self.drawn.extend_from_slice(&self.patients[self.rng.random_range(0..self.patients.len())]);
+        }
+        &self.drawn
+    }
 }
 
 /// Linear interpolation between order statistics; `empty` for no figures.
@@ -71,10 +99,9 @@ mod tests {
     fn image(patient: usize, intersection: u64) -> ImageCounts {
         let counts = Counts { truth: 100, predicted: 100, intersection };
         ImageCounts {
-            id: String::new(),
-            source: String::new(),
             patient: patient.to_string(),
-            classes: vec![Some(ClassCounts { source: counts, model: counts })],
+            classes: vec![Some(ClassCounts { source: counts, model: counts, ..ClassCounts::default() })],
+            ..ImageCounts::default()
         }
     }
 

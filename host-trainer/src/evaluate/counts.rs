@@ -1,14 +1,17 @@
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
 use shared::mask::Mask;
 use shared::preprocess::Letterbox;
 
-use super::EvaluateError;
+use super::{EvaluateError, SurfaceCounts, surface_tolerance};
 use crate::config::{Config, DerivedClass};
 use crate::dataset::Annotated;
 
 /// Pixels of an expert mask and of a predicted one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// In the expert's mask.
     pub truth: u64,
@@ -19,16 +22,20 @@ pub struct Counts {
 }
 
 /// One class of one image, on both grids.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClassCounts {
     /// At the image's own resolution.
     pub source: Counts,
     /// On the model's grid: pixels that a mask covers by half or more.
     pub model: Counts,
+    /// Boundaries on the model's grid, within [`surface_tolerance`] of its side.
+    pub surface: SurfaceCounts,
 }
 
 /// One image's counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImageCounts {
     /// The image.
     pub id: String,
@@ -36,6 +43,9 @@ pub struct ImageCounts {
     pub source: String,
     /// Whose it is.
     pub patient: String,
+    /// What subgroups are formed by, as [`crate::dataset::Record::attributes`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// By class, derived classes last; `None` where experts did not annotate it.
     pub classes: Vec<Option<ClassCounts>>,
 }
@@ -95,7 +105,13 @@ impl Judge {
         self.labels.len()
     }
 
-    /// Counts one image; `predicted` holds a mask a class at source resolution.
+    /// Tolerance of [`ClassCounts::surface`] in pixels of the model's grid.
+    pub fn surface_tolerance(&self) -> f64 {
+        surface_tolerance(self.input_size)
+    }
+
+    /// Counts one image; `predicted` holds a mask a class at source resolution. Attributes stay empty: the
+    /// image does not know them, its record does.
     pub fn judge(&self, image: &Annotated, predicted: &[Mask]) -> Result<ImageCounts, EvaluateError> {
         let expected = (image.frame.rows(), image.frame.cols());
         if let Some(mask) = predicted.iter().find(|mask| (mask.rows(), mask.cols()) != expected) {
@@ -103,9 +119,12 @@ impl Judge {
             return Err(EvaluateError::Size { what: image.id.clone(), found, expected });
         }
         let letterbox = Letterbox::new(expected.0, expected.1, self.input_size);
-        let count = |truth: &Mask, predicted: &Mask| ClassCounts {
-            source: Counts::of(truth, predicted),
-            model: Counts::of(&on_model_grid(&letterbox, truth), &on_model_grid(&letterbox, predicted)),
+        let tolerance = self.surface_tolerance();
+        let count = |truth: &Mask, predicted: &Mask| {
+            let source = Counts::of(truth, predicted);
+            let (truth, predicted) = (on_model_grid(&letterbox, truth), on_model_grid(&letterbox, predicted));
+            let model = Counts::of(&truth, &predicted);
+            ClassCounts { source, model, surface: SurfaceCounts::of(&truth, &predicted, tolerance) }
         };
         let mut classes: Vec<Option<ClassCounts>> = image
             .masks
@@ -133,7 +152,7 @@ impl Judge {
             classes.push(truth.map(|truth| count(&truth, &found)));
         }
         let (id, source, patient) = (image.id.clone(), image.source.clone(), image.patient.clone());
-        Ok(ImageCounts { id, source, patient, classes })
+        Ok(ImageCounts { id, source, patient, attributes: BTreeMap::new(), classes })
     }
 }
 
@@ -176,6 +195,10 @@ mod tests {
         let left = counts.classes[0].unwrap();
         assert_eq!(left.source, Counts { truth: 256, predicted: 384, intersection: 256 });
         assert_eq!(left.model, Counts { truth: 64, predicted: 96, intersection: 64 });
+        // The outer column of the expert's 4 × 16 box and the prediction's 6 × 16 one are 2 pixels apart, beyond
+        // the tolerance of 1; what they share of the border of the grid is not.
+        assert_eq!((left.surface.truth, left.surface.predicted), (36, 40));
+        assert!(left.surface.truth_near < 36 && left.surface.nsd().unwrap() > 0.5);
         let lungs = counts.classes[2].unwrap();
         assert_eq!(lungs.source, Counts { truth: 512, predicted: 512, intersection: 384 });
     }

@@ -72,6 +72,43 @@ pub enum EvaluateError {
         /// The configuration's.
         expected: String,
     },
+    /// A file of counts that cannot be written.
+    #[error("failed to write {path}: {source}; check free space and permissions")]
+    WriteCounts {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of counts that cannot be read.
+    #[error("failed to read {path}: {source}")]
+    ReadCounts {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that holds no counts, or impossible ones.
+    #[error("{path}: {reason}; write the counts anew with this program")]
+    Counts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A comparison with nothing on one side.
+    #[error("nothing to compare: give the counts of at least one training of each model")]
+    NothingToCompare,
+    /// Counts that are not of the same images.
+    #[error(
+        "image {image} {how}; judge both models on the same split with the same classes (a1 is the first set of counts)"
+    )]
+    Unpaired {
+        /// The first image that differs.
+        image: String,
+        /// How.
+        how: String,
+    },
     /// A model file.
     #[error(transparent)]
     Model(#[from] crate::train::CheckpointError),

@@ -5,15 +5,23 @@
 //! ImageCounts of a split ─► Statistic (protocol × metric × class) ─► bootstrap over patients ─► Report
 //! ```
 //!
+//! Counts can be stored ([`write_counts`]), so that two models are compared later, patient by patient
+//! ([`paired_bootstrap`]).
+//!
 //! Predictions come from a network through the device's own postprocessing, or from a folder of mask pictures
 //! that the device wrote, so that a shipped graph is judged by what its engine really puts out.
 
 mod bootstrap;
 mod counts;
+mod counts_file;
 mod error;
 mod mask_folder;
+mod paired;
 mod protocol;
+mod ranking;
 mod report;
+mod subgroups;
+mod surface;
 mod thresholds;
 
 #[cfg(feature = "torch")]
@@ -21,10 +29,15 @@ mod predictor;
 
 pub use bootstrap::{Interval, RESAMPLES, bootstrap};
 pub use counts::{ClassCounts, Counts, ImageCounts, Judge};
+pub use counts_file::{StoredCounts, read_counts, write_counts};
 pub use error::EvaluateError;
 pub use mask_folder::MaskFolder;
-pub use protocol::{Measure, Protocol, statistic};
-pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow};
+pub use paired::{Paired, paired_bootstrap};
+pub use protocol::{Measure, Protocol, mean_statistic, statistic};
+pub use ranking::{CALIBRATION_BINS, Calibration, ReliabilityBin, auroc, calibration};
+pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow, count_images};
+pub use subgroups::SUBGROUP_MIN;
+pub use surface::{SURFACE_TOLERANCE, SurfaceCounts, surface_tolerance};
 pub use thresholds::{CANDIDATES, ThresholdSearch};
 
 #[cfg(feature = "torch")]

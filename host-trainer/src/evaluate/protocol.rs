@@ -1,6 +1,9 @@
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, ImageCounts};
+use super::{ClassCounts, Counts, ImageCounts};
 
 /// How pixels of many images become one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub enum Measure {
     Iou,
     /// 2 · intersection over the sum of areas.
     Dice,
+    /// Normalized surface distance ([`super::SurfaceCounts::nsd`]) on the model's grid. By image only: boundaries
+    /// summed over images would weigh images by their contours.
+    Nsd,
 }
 
 impl Protocol {
@@ -40,26 +46,52 @@ impl Protocol {
     }
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == text).ok_or_else(|| {
+            format!("unknown protocol \"{text}\" (one of dataset, chexlocalize, chexlocalize-full)")
+        })
+    }
+}
+
 impl Measure {
-    /// Both measures.
-    pub const ALL: [Self; 2] = [Self::Iou, Self::Dice];
+    /// All measures.
+    pub const ALL: [Self; 3] = [Self::Iou, Self::Dice, Self::Nsd];
 
     /// Its name in manifests and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Iou => "iou",
             Self::Dice => "dice",
+            Self::Nsd => "nsd",
         }
     }
 
-    /// Of two masks; none if both are empty.
+    /// Of two masks; none if both are empty, and for the surface distance, which areas do not tell.
     pub fn of(self, counts: Counts) -> Option<f64> {
         let Counts { truth, predicted, intersection } = counts;
         let (part, whole) = match self {
             Self::Iou => (intersection, counts.union()),
             Self::Dice => (2 * intersection, truth + predicted),
+            Self::Nsd => return None,
         };
         if whole == 0 { None } else { Some(part as f64 / whole as f64) }
+    }
+
+    /// Of one class of one image: areas at source resolution, surface distance on the model's grid.
+    fn of_image(self, counts: &ClassCounts) -> Option<f64> {
+        match self {
+            Self::Iou | Self::Dice => self.of(counts.source),
+            Self::Nsd => counts.surface.nsd(),
+        }
     }
 }
 
@@ -78,11 +110,11 @@ pub fn statistic<'a>(
     }
     let (mut sum, mut n) = (0.0, 0_u32);
     for counts in counted {
-        let counts = counts.source;
-        if protocol == Protocol::Chexlocalize && (counts.truth == 0 || counts.predicted == 0) {
+        let Counts { truth, predicted, .. } = counts.source;
+        if protocol == Protocol::Chexlocalize && (truth == 0 || predicted == 0) {
             continue;
         }
-        if let Some(value) = measure.of(counts) {
+        if let Some(value) = measure.of_image(&counts) {
             sum += value;
             n += 1;
         }
@@ -90,18 +122,30 @@ pub fn statistic<'a>(
     if n == 0 { None } else { Some(sum / f64::from(n)) }
 }
 
+/// The mean of [`statistic`] over the first `classes` classes, the network's own; those without a figure are
+/// left out. None if none has one.
+pub fn mean_statistic(
+    images: &[&ImageCounts],
+    classes: usize,
+    protocol: Protocol,
+    measure: Measure,
+) -> Option<f64> {
+    let one = |class| statistic(images.iter().copied(), class, protocol, measure);
+    let figures: Vec<f64> = (0..classes).filter_map(one).collect();
+    if figures.is_empty() { None } else { Some(figures.iter().sum::<f64>() / figures.len() as f64) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::ClassCounts;
+    use crate::evaluate::{ClassCounts, SurfaceCounts};
 
     fn image(truth: u64, predicted: u64, intersection: u64) -> ImageCounts {
         let counts = Counts { truth, predicted, intersection };
+        let surface = SurfaceCounts { truth, truth_near: intersection, predicted, predicted_near: 0 };
         ImageCounts {
-            id: String::new(),
-            source: String::new(),
-            patient: String::new(),
-            classes: vec![Some(ClassCounts { source: counts, model: counts }), None],
+            classes: vec![Some(ClassCounts { source: counts, model: counts, surface }), None],
+            ..ImageCounts::default()
         }
     }
 
@@ -122,6 +166,21 @@ mod tests {
     fn dice_is_two_thirds_where_iou_is_half() {
         let images = [image(10, 5, 5)];
         assert_eq!(statistic(images.iter(), 0, Protocol::Dataset, Measure::Dice), Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn surface_distance_is_by_image() {
+        let images = [image(10, 5, 5), image(10, 0, 0)];
+        let nsd = |protocol| statistic(images.iter(), 0, protocol, Measure::Nsd);
+        assert_eq!(nsd(Protocol::Dataset), None);
+        assert_eq!(nsd(Protocol::Chexlocalize), Some(1.0 / 3.0));
+        assert_eq!(nsd(Protocol::ChexlocalizeFull), Some(1.0 / 6.0));
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        assert!(Protocol::ALL.iter().all(|protocol| protocol.name().parse() == Ok(*protocol)));
+        assert!("chexlocalise".parse::<Protocol>().unwrap_err().contains("chexlocalize-full"));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use comfy_table::Table;
 use serde::Serialize;
 use shared::mask::Mask;
 
+use super::subgroups::subgroups;
 use super::{
-    EvaluateError, ImageCounts, Interval, Judge, Measure, Protocol, RESAMPLES, bootstrap, statistic,
+    EvaluateError, ImageCounts, Interval, Judge, Measure, Protocol, RESAMPLES, bootstrap, mean_statistic,
+    statistic,
 };
 use crate::dataset::{Annotated, Record, Split, load_annotated};
 
@@ -25,6 +27,8 @@ pub struct Report {
     pub patients: usize,
     /// Resamples behind each interval.
     pub resamples: usize,
+    /// Tolerance of the normalized surface distance in pixels of the model's grid.
+    pub nsd_tolerance: f64,
     /// The figures.
     pub rows: Vec<ReportRow>,
 }
@@ -32,7 +36,7 @@ pub struct Report {
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReportRow {
-    /// Source, or `all`.
+    /// Source, `all`, or a subgroup over all sources such as `view=AP`.
     pub source: String,
     /// Class, derived class, or `mean`.
     pub class: String,
@@ -55,37 +59,39 @@ impl Report {
         split: Split,
         records: &[Record],
         seed: u64,
-        mut predict: impl FnMut(&Record, &Annotated) -> Result<Vec<Mask>, EvaluateError>,
+        predict: impl FnMut(&Record, &Annotated) -> Result<Vec<Mask>, EvaluateError>,
     ) -> Result<Self, EvaluateError> {
-        if records.is_empty() {
-            return Err(EvaluateError::Empty(split));
-        }
-        // One image at a time: full-size radiographs of a large split would not fit into memory together.
-        let counts = records.iter().map(|record| {
-            let image = load_annotated(record, labels)?;
-            judge.judge(&image, &predict(record, &image)?)
-        });
-        Ok(Self::new(judge, split, &counts.collect::<Result<Vec<_>, _>>()?, seed))
+        Ok(Self::new(judge, split, &count_images(judge, labels, split, records, predict)?, seed))
     }
 
-    /// Computes every figure: per class, derived class and mean, over all images and per source.
+    /// Computes every figure: per class, derived class and mean, over all images, per source and per subgroup.
     pub fn new(judge: &Judge, split: Split, images: &[ImageCounts], seed: u64) -> Self {
+        let mut groups: Vec<(String, Vec<&ImageCounts>)> =
+            vec![(ALL_SOURCES.into(), images.iter().collect())];
         let sources: BTreeSet<&str> = images.iter().map(|image| image.source.as_str()).collect();
-        let mut rows = Vec::new();
         // With one source, "all" says it all.
-        let each = if sources.len() > 1 { sources } else { BTreeSet::new() };
-        for source in std::iter::once(None).chain(each.into_iter().map(Some)) {
-            let of: Vec<&ImageCounts> =
-                images.iter().filter(|image| source.is_none_or(|s| image.source == s)).collect();
+        if sources.len() > 1 {
+            let of = |source| images.iter().filter(|image| image.source == source).collect();
+            groups.extend(sources.into_iter().map(|source| (source.to_owned(), of(source))));
+        }
+        groups.extend(subgroups(images));
+        let mut rows = Vec::new();
+        for (name, of) in groups {
             for protocol in Protocol::ALL {
                 for measure in Measure::ALL {
-                    let name = source.unwrap_or(ALL_SOURCES);
-                    rows.extend(figures(judge, name, &of, protocol, measure, seed));
+                    rows.extend(figures(judge, &name, &of, protocol, measure, seed));
                 }
             }
         }
         let patients: BTreeSet<&str> = images.iter().map(|image| image.patient.as_str()).collect();
-        Self { split, images: images.len(), patients: patients.len(), resamples: RESAMPLES, rows }
+        Self {
+            split,
+            images: images.len(),
+            patients: patients.len(),
+            resamples: RESAMPLES,
+            nsd_tolerance: judge.surface_tolerance(),
+            rows,
+        }
     }
 
     /// The figure of a row, if there is one.
@@ -103,11 +109,12 @@ impl Report {
 
     /// For people: a line a source and class, a column a figure, intervals in brackets.
     pub fn table(&self) -> Table {
-        const COLUMNS: [(Protocol, Measure, &str); 4] = [
+        const COLUMNS: [(Protocol, Measure, &str); 5] = [
             (Protocol::Dataset, Measure::Iou, "IoU dataset"),
             (Protocol::Chexlocalize, Measure::Iou, "IoU per image (both present)"),
             (Protocol::ChexlocalizeFull, Measure::Iou, "IoU per image (misses count)"),
             (Protocol::Dataset, Measure::Dice, "Dice dataset"),
+            (Protocol::ChexlocalizeFull, Measure::Nsd, "NSD per image (misses count)"),
         ];
         let mut header = vec!["source", "class", "n"];
         header.extend(COLUMNS.iter().map(|(.., name)| *name));
@@ -134,6 +141,26 @@ impl Report {
     }
 }
 
+/// Counts the masks that `predict` gives for each image, at source resolution and in the order of `labels`.
+pub fn count_images(
+    judge: &Judge,
+    labels: &[String],
+    split: Split,
+    records: &[Record],
+    mut predict: impl FnMut(&Record, &Annotated) -> Result<Vec<Mask>, EvaluateError>,
+) -> Result<Vec<ImageCounts>, EvaluateError> {
+    if records.is_empty() {
+        return Err(EvaluateError::Empty(split));
+    }
+    // One image at a time: full-size radiographs of a large split would not fit into memory together.
+    let count = |record: &Record| {
+        let image = load_annotated(record, labels)?;
+        let attributes = record.attributes.clone();
+        Ok(ImageCounts { attributes, ..judge.judge(&image, &predict(record, &image)?)? })
+    };
+    records.iter().map(count).collect()
+}
+
 fn figures(
     judge: &Judge,
     source: &str,
@@ -157,19 +184,19 @@ fn figures(
             row(label, annotated(class), bootstrap(images, seed, RESAMPLES, |drawn| one(drawn, class)))
         })
         .collect();
-    let mean = bootstrap(images, seed, RESAMPLES, |drawn| {
-        let figures: Vec<f64> = (0..judge.own_classes()).filter_map(|class| one(drawn, class)).collect();
-        if figures.is_empty() { None } else { Some(figures.iter().sum::<f64>() / figures.len() as f64) }
-    });
+    let own = judge.own_classes();
+    let mean = bootstrap(images, seed, RESAMPLES, |drawn| mean_statistic(drawn, own, protocol, measure));
     rows.push(row(MEAN_CLASS, images.len(), mean));
     rows.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::Config;
-    use crate::evaluate::{ClassCounts, Counts};
+    use crate::evaluate::{ClassCounts, Counts, SurfaceCounts};
 
     fn judge() -> Judge {
         let text = r##"
@@ -194,12 +221,13 @@ mod tests {
     fn image(source: &str, patient: &str, hits: [Option<u64>; 3]) -> ImageCounts {
         let counts = |intersection| {
             let counts = Counts { truth: 10, predicted: 10, intersection };
-            ClassCounts { source: counts, model: counts }
+            ClassCounts { source: counts, model: counts, ..ClassCounts::default() }
         };
         ImageCounts {
             id: patient.into(),
             source: source.into(),
             patient: patient.into(),
+            attributes: BTreeMap::new(),
             classes: hits.map(|hit| hit.map(counts)).to_vec(),
         }
     }
@@ -230,6 +258,34 @@ mod tests {
         let images = [image("x", "1", [Some(10), Some(5), Some(8)])];
         let report = Report::new(&judge(), Split::StrongTest, &images, 1);
         assert!(report.rows.iter().all(|row| row.source == ALL_SOURCES));
+    }
+
+    #[test]
+    fn subgroups_have_rows_and_surface_distance_is_by_image() {
+        let images: Vec<ImageCounts> = (0..50)
+            .map(|i| {
+                let view = if i < 20 { "AP" } else { "PA" };
+                let mut image = image("x", &i.to_string(), [Some(if i < 20 { 5 } else { 10 }), None, None]);
+                image.attributes.insert("view".into(), view.into());
+                if let Some(counts) = &mut image.classes[0] {
+                    counts.surface =
+                        SurfaceCounts { truth: 4, truth_near: 3, predicted: 4, predicted_near: 3 };
+                }
+                image
+            })
+            .collect();
+        let report = Report::new(&judge(), Split::StrongTest, &images, 1);
+        let find =
+            |source: &str, protocol: Protocol, measure: Measure| report.find(source, "a", protocol, measure);
+        let ap = find("view=AP", Protocol::Dataset, Measure::Dice).unwrap();
+        assert_eq!((ap.interval.value, ap.n), (0.5, 20));
+        assert_eq!(find("view=PA", Protocol::Dataset, Measure::Dice).unwrap().interval.value, 1.0);
+        assert_eq!(find("all", Protocol::Chexlocalize, Measure::Nsd).unwrap().interval.value, 0.75);
+        assert_eq!(find("all", Protocol::Dataset, Measure::Nsd), None);
+        // The grid's side is 320 by default.
+        assert_eq!(report.nsd_tolerance, 6.0);
+        let json = serde_json::to_value(&report).unwrap();
+        assert!(json["rows"].as_array().unwrap().iter().any(|row| row["measure"] == "nsd"));
     }
 
     #[test]
