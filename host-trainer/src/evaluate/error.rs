@@ -109,6 +109,9 @@ pub enum EvaluateError {
         /// How.
         how: String,
     },
+    /// Files of CheXlocalize's form.
+    #[error(transparent)]
+    Chexlocalize(#[from] super::chexlocalize::ChexlocalizeError),
     /// A model file.
     #[error(transparent)]
     Model(#[from] crate::train::CheckpointError),

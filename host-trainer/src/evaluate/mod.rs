@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Counts can be stored ([`write_counts`]), so that two models are compared later, patient by patient
-//! ([`paired_bootstrap`]).
+//! ([`paired_bootstrap`]). Files of CheXlocalize's form are scored by [`chexlocalize`].
 //!
 //! Predictions come from a network through the device's own postprocessing, or from a folder of mask pictures
 //! that the device wrote, so that a shipped graph is judged by what its engine really puts out.
 
 mod bootstrap;
+pub mod chexlocalize;
 mod counts;
 mod counts_file;
 mod error;
