@@ -49,6 +49,9 @@ pub struct FolderSpec {
     /// so that its patients are known to be the same people in both.
     #[serde(default)]
     pub patients: Option<String>,
+    /// Column → values: only lines with one of the values in each of these columns are read.
+    #[serde(default)]
+    pub only: BTreeMap<String, BTreeSet<String>>,
     /// Patients to leave out.
     #[serde(default)]
     pub exclude_patients: BTreeSet<String>,
@@ -93,6 +96,9 @@ impl FolderSpec {
         self.check_columns(&table)?;
         let (mut index, mut problems, mut aside) = (Index::default(), Vec::new(), 0);
         for row in table.rows() {
+            if !self.is_wanted(row) {
+                continue;
+            }
             if self.exclude_patients.contains(&row.fill(&self.patient)) {
                 aside += 1;
                 continue;
@@ -131,7 +137,14 @@ impl FolderSpec {
         for (name, column) in &self.attributes {
             table.require(column, format_args!("the attribute \"{name}\""))?;
         }
+        for column in self.only.keys() {
+            table.require(column, format_args!("`only`"))?;
+        }
         Ok(())
+    }
+
+    fn is_wanted(&self, row: Row<'_>) -> bool {
+        self.only.iter().all(|(column, values)| row.get(column).is_some_and(|value| values.contains(value)))
     }
 
     fn record(&self, name: &str, folder: &Path, row: Row<'_>) -> Result<Record, DatasetError> {
@@ -220,6 +233,21 @@ mod tests {
     /// Through [`import_all`], as a configuration would.
     fn import(spec: FolderSpec, root: &Path) -> Result<Index, DatasetError> {
         import_all([(&"set".to_owned(), &DataSpec::Folder(spec))], root)?.into_index()
+    }
+
+    #[test]
+    fn only_lines_with_the_wanted_values_are_read() {
+        let dir = folder("filename,patient,split\na.png,1,weak\nb.png,2,strong_test\n", &[]);
+        let text = |extra: &str| {
+            format!(
+                "path = \"set\"\nimage = \"png/{{filename}}\"\npatient = \"{{patient}}\"\n{extra}"
+            )
+        };
+        let spec = |extra: &str| toml::from_str::<FolderSpec>(&text(extra)).unwrap();
+        let read = |extra: &str| spec(extra).import("d", dir.path()).map(|imported| imported.index.records.len());
+        assert_eq!(read("").unwrap(), 2);
+        assert_eq!(read("only = { split = [\"weak\"] }").unwrap(), 1);
+        assert!(read("only = { hospital = [\"x\"] }").unwrap_err().to_string().contains("hospital"));
     }
 
     #[test]
