@@ -239,12 +239,11 @@ mod tests {
     fn only_lines_with_the_wanted_values_are_read() {
         let dir = folder("filename,patient,split\na.png,1,weak\nb.png,2,strong_test\n", &[]);
         let text = |extra: &str| {
-            format!(
-                "path = \"set\"\nimage = \"png/{{filename}}\"\npatient = \"{{patient}}\"\n{extra}"
-            )
+            format!("path = \"set\"\nimage = \"png/{{filename}}\"\npatient = \"{{patient}}\"\n{extra}")
         };
         let spec = |extra: &str| toml::from_str::<FolderSpec>(&text(extra)).unwrap();
-        let read = |extra: &str| spec(extra).import("d", dir.path()).map(|imported| imported.index.records.len());
+        let read =
+            |extra: &str| spec(extra).import("d", dir.path()).map(|imported| imported.index.records.len());
         assert_eq!(read("").unwrap(), 2);
         assert_eq!(read("only = { split = [\"weak\"] }").unwrap(), 1);
         assert!(read("only = { hospital = [\"x\"] }").unwrap_err().to_string().contains("hospital"));

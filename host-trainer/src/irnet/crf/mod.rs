@@ -48,7 +48,7 @@ pub fn refine(
 ///
 /// # Panics
 /// If `image` or `labels` do not hold `rows × cols` values or a label is not below `count`.
-pub fn probabilities(
+fn probabilities(
     image: &[u8],
     rows: usize,
     cols: usize,
