@@ -31,20 +31,20 @@ pub struct Header {
 /// One image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct Line {
-    pub(in super::super) id: String,
-    pub(in super::super) dataset: String,
-    pub(in super::super) source: String,
-    pub(in super::super) patient: String,
-    pub(in super::super) split: Split,
+pub(crate) struct Line {
+    pub(crate) id: String,
+    pub(crate) dataset: String,
+    pub(crate) source: String,
+    pub(crate) patient: String,
+    pub(crate) split: Split,
     /// Below the folder.
-    pub(in super::super) image: String,
-    pub(in super::super) rows: usize,
-    pub(in super::super) cols: usize,
+    pub(crate) image: String,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
     /// Of the image file.
-    pub(in super::super) sha256: String,
+    pub(crate) sha256: String,
     /// Annotated classes; no code: absent.
-    pub(in super::super) masks: BTreeMap<String, Vec<Rle>>,
-    pub(in super::super) findings: BTreeMap<String, Finding>,
-    pub(in super::super) attributes: BTreeMap<String, String>,
+    pub(crate) masks: BTreeMap<String, Vec<Rle>>,
+    pub(crate) findings: BTreeMap<String, Finding>,
+    pub(crate) attributes: BTreeMap<String, String>,
 }

@@ -7,7 +7,7 @@ use super::{FORMAT, Header, INDEX_FILE, Line, VERSION};
 use crate::train::atomic;
 
 /// Where an image lies in the normal form; a shrunk one says so, for its bytes are not those of its id.
-pub(in super::super) fn image_path(id: &str, shrunk_to: Option<usize>) -> String {
+pub(crate) fn image_path(id: &str, shrunk_to: Option<usize>) -> String {
     match shrunk_to {
         Some(side) => format!("images/{id}@{side}.png"),
         None => format!("images/{id}"),
@@ -15,7 +15,7 @@ pub(in super::super) fn image_path(id: &str, shrunk_to: Option<usize>) -> String
 }
 
 /// Writes header and lines, all or nothing.
-pub(in super::super) fn write_index(
+pub(crate) fn write_index(
     folder: &Path,
     lines: &[Line],
     terms: &BTreeMap<String, String>,

@@ -219,7 +219,7 @@ mod tests {
         let record = &imported.index.records[0];
         assert_eq!((record.patient.as_str(), record.split), ("loc/patient64541", Split::StrongVal));
         let heart = Mask::from_fn(20, 30, |r, c| (5..=12).contains(&r) && (4..=14).contains(&c));
-        assert_eq!(codes(record, "cardiomegaly"), [heart.clone()]);
+        assert_eq!(codes(record, "cardiomegaly"), std::slice::from_ref(&heart));
         let middle = Mask::from_fn(20, 30, |r, c| (2..=9).contains(&r) && (20..=25).contains(&c));
         assert_eq!(codes(record, "enlarged_cardiomediastinum"), [middle, heart]);
         let text = imported.problems[0].to_string();

@@ -199,7 +199,7 @@ fn check_size(rows: usize, cols: usize) -> Result<(), String> {
 /// An outline's coordinates: some way outside the image is common, far outside is a mistake.
 fn check_outline<'a>(coordinates: impl IntoIterator<Item = &'a f64>) -> Result<(), String> {
     let limit = 2.0 * f64::from(ImageLimits::default().max_side);
-    match coordinates.into_iter().find(|v| !(v.abs() <= limit)) {
+    match coordinates.into_iter().find(|v| v.is_nan() || v.abs() > limit) {
         Some(far) => Err(format!("the coordinate {far} lies far outside any image")),
         None => Ok(()),
     }

@@ -7,7 +7,7 @@ pub enum Problem {
     /// An image that cannot be used as it stands: its file, mask, split or patient is wrong.
     #[error("{0}")]
     Broken(#[from] DatasetError),
-    /// The same pixels in two splits under two patients: what is learnt from one is measured on the other.
+    /// The same picture in two splits under two patients: what is learnt from one is measured on the other.
     #[error(
         "leak: {first} ({first_split}) and {second} ({second_split}) are the same picture; remove one of them or \
          declare them one patient in one split"
