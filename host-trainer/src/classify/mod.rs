@@ -6,7 +6,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    DatasetError, Labelled, LabelledBatch, LabelledPlan, Record, Stream, load_labelled, stream_rng,
+    DatasetError, Labelled, LabelledBatch, LabelledDraw, LabelledPlan, Record, Stream, load_labelled, stream_rng,
 };
 use crate::evaluate::auroc;
 use crate::net::{Mode, TorchNet, TorchNetError};
@@ -47,14 +47,15 @@ impl Classification {
         let validation = read(if held > 0.0 { &held_out } else { validation })?;
         tracing::info!(images = images.len(), validation = validation.len(), "labelled images are ready");
         let mean_std = [config.preprocess.mean, config.preprocess.std];
-        let plan = LabelledPlan {
+        let draw = LabelledDraw {
             seed: config.seed,
             batch: config.stage(Stage::Classifier).batch,
             augment: config.augment.clone(),
             mean_std,
-            images: images.into(),
+            balance_sources: config.classifier.balance_sources,
         };
-        Ok(Self { plan: Arc::new(plan), validation, mean_std, findings: findings.len() })
+        let plan = Arc::new(LabelledPlan::new(draw, images)?);
+        Ok(Self { plan, validation, mean_std, findings: findings.len() })
     }
 }
 

@@ -18,6 +18,7 @@ mod run;
 mod train;
 mod weak;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 pub use device::DeviceChoice;
 pub use error::CliError;
 use output::say;
+use tracing_subscriber::EnvFilter;
 
 /// Exit status of a training that a signal stopped.
 pub const STOPPED: u8 = 3;
@@ -71,6 +73,21 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
+}
+
+/// The program: parses the arguments, runs the command, tells on stderr why it failed.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    Cli::parse().run().unwrap_or_else(|error| {
+        tracing::error!("{}", error.describe());
+        ExitCode::FAILURE
+    })
 }
 
 impl Cli {

@@ -310,6 +310,7 @@ impl Config {
             }),
             Stage::Classifier => json!({
                 "findings": self.finding_labels(),
+                "balance_sources": self.classifier.balance_sources,
                 "holdout": self.classifier.holdout,
             }),
             Stage::Edges => {

@@ -34,7 +34,7 @@ pub use batch::Batch;
 pub use batch_source::{BatchSource, Named};
 pub use error::DatasetError;
 pub use import::{ImportOptions, ImportReport, ImportStep, Summary, SummaryRow, import};
-pub use labelled::{Labelled, LabelledBatch, LabelledPlan, label_of, load_labelled};
+pub use labelled::{Labelled, LabelledBatch, LabelledDraw, LabelledPlan, label_of, load_labelled};
 pub use loader::Loader;
 pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};

@@ -224,6 +224,7 @@ fn single(config: &Config) -> StudySpec {
         consistency: config.consistency.is_some(),
         init: Init::Pretrain,
         teachers: None,
+        width: None,
         budgets: Vec::new(),
     };
     StudySpec {
