@@ -102,7 +102,11 @@ impl Workplace {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         let phantoms = place.path("phantoms");
-        let output = place.trainer().args(["phantom", "--count", "24", "--size", "128", "--out"]).arg(&phantoms).output();
+        let output = place
+            .trainer()
+            .args(["phantom", "--count", "24", "--size", "128", "--out"])
+            .arg(&phantoms)
+            .output();
         assert_success(&output.unwrap());
         place.deal_splits();
         fs::write(place.path("experiment.toml"), EXPERIMENT).unwrap();
@@ -120,7 +124,8 @@ impl Workplace {
         let mut lines = vec![header.to_owned()];
         for row in rows.lines() {
             let seen = &mut dealt[usize::from(row.split(',').nth(column) == Some("1"))];
-            let split = ["weak", "strong_train", "strong_val", "strong_test", "weak", "strong_train"][*seen % 6];
+            let split =
+                ["weak", "strong_train", "strong_val", "strong_test", "weak", "strong_train"][*seen % 6];
             *seen += 1;
             lines.push(row.replace("strong_train", split));
         }
@@ -147,7 +152,8 @@ impl Workplace {
 
     /// A file of the report.
     fn report(&self, out: &str, file: &str) -> PathBuf {
-        let folders = fs::read_dir(self.path(out).join("tiny-study")).unwrap().map(|entry| entry.unwrap().path());
+        let folders =
+            fs::read_dir(self.path(out).join("tiny-study")).unwrap().map(|entry| entry.unwrap().path());
         let is_report = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("report-");
         folders.into_iter().find(is_report).expect("a report").join(file)
     }

@@ -6,7 +6,8 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    DatasetError, Labelled, LabelledBatch, LabelledDraw, LabelledPlan, Record, Stream, load_labelled, stream_rng,
+    DatasetError, Labelled, LabelledBatch, LabelledDraw, LabelledPlan, Record, Stream, load_labelled,
+    stream_rng,
 };
 use crate::evaluate::auroc;
 use crate::net::{Mode, TorchNet, TorchNetError};
@@ -45,6 +46,11 @@ impl Classification {
             }
         }
         let validation = read(if held > 0.0 { &held_out } else { validation })?;
+        let both =
+            |i: usize| [0.0, 1.0].iter().all(|v| validation.iter().any(|image| image.labels[i] == Some(*v)));
+        if !validation.is_empty() && !(0..findings.len()).any(both) {
+            return Err(TrainError::NothingToValidate);
+        }
         tracing::info!(images = images.len(), validation = validation.len(), "labelled images are ready");
         let mean_std = [config.preprocess.mean, config.preprocess.std];
         let draw = LabelledDraw {

@@ -51,7 +51,12 @@ mod tests {
 
     #[test]
     fn false_alarms_with_low_presence_are_shut_out() {
-        let cases = [case(0.12, false, true), case(0.22, true, true), case(0.9, true, true), case(0.05, false, false)];
+        let cases = [
+            case(0.12, false, true),
+            case(0.22, true, true),
+            case(0.9, true, true),
+            case(0.05, false, false),
+        ];
         assert_eq!(best_gate(&cases), 0.15);
     }
 

@@ -97,7 +97,8 @@ impl<'a> Predictor<'a> {
                 let (truth, presence) = (sample.mask(class)?, answer.presence.as_ref()?[class]);
                 let size = sample.size();
                 let plane = &answer.logits[class * size * size..(class + 1) * size * size];
-                let found = Mask::from_data(size, size, plane.iter().map(|v| u8::from(*v >= level)).collect());
+                let found =
+                    Mask::from_data(size, size, plane.iter().map(|v| u8::from(*v >= level)).collect());
                 Some(GateCase::new(presence, &truth, &found))
             };
             *gate = best_gate(&answers.iter().filter_map(case).collect::<Vec<_>>());

@@ -47,7 +47,14 @@ impl Task for Segmentation {
             loss = loss.f_add(&teachers.loss(&images, &outputs[0])?)?;
         }
         if let (Some(spec), Some(unlabeled)) = (&self.consistency, &batch.unlabeled) {
-            loss = loss.f_add(&consistency_loss(nets, unlabeled, batch.size, spec, self.loss)?)?;
+            loss = loss.f_add(&consistency_loss(
+                nets,
+                self.teachers.as_ref(),
+                unlabeled,
+                batch.size,
+                spec,
+                self.loss,
+            )?)?;
         }
         Ok(loss)
     }

@@ -55,7 +55,9 @@ pub enum FrameError {
         max_pixels: u64,
     },
     /// A floating-point picture with a NaN or infinity.
-    #[error("pixel {position} of the image is {value}, which is no grey value; write it again as 16-bit integers")]
+    #[error(
+        "pixel {position} of the image is {value}, which is no grey value; write it again as 16-bit integers"
+    )]
     NotFinite {
         /// Index of the first such sample.
         position: usize,

@@ -186,6 +186,11 @@ impl TorchNet {
         all.into_iter().filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 
+    /// All parameters and buffers, in running order; they share their storage with the network.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.select(|_| true)
+    }
+
     /// Running means and variances, in running order; they share their storage with the network.
     pub fn buffers(&self) -> Vec<(String, Tensor)> {
         self.select(|role| !role.is_trainable())
@@ -366,6 +371,18 @@ mod tests {
             let norm = tensor.grad().norm().double_value(&[]);
             assert!(norm.is_finite(), "{name}: {norm}");
         }
+    }
+
+    #[test]
+    fn frozen_parameters_stay_as_they_are_and_out_of_the_optimizer() {
+        let mut net = TorchNet::new(&tiny(0.0), Device::Cpu, 1).unwrap();
+        let all = net.trainable().len();
+        net.freeze("a.");
+        assert_eq!(net.trainable().len(), all - 1);
+        assert_eq!(net.tensors().len(), all + 2);
+        net.forward(&images(2, 16), Mode::Train).unwrap().sum(Kind::Float).backward();
+        assert!(!net.tensors.get("a.weight").unwrap().grad().defined());
+        assert!(net.tensors.get("head.weight").unwrap().grad().defined());
     }
 
     #[test]
