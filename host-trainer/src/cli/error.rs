@@ -27,6 +27,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// A bench.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
     /// Signals cannot be handled.
     #[error("failed to install the signal handler: {0}")]
     Signals(#[from] ctrlc::Error),

@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 failed, the reason on stderr; 2 wrong usage; 3 stopped by a signal with a
 //! checkpoint written, so that the same command with `--resume` goes on.
 
+mod bench;
 mod check;
 mod compute;
 mod device;
@@ -73,6 +74,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
+    /// Measure how fast training is, part by part, and the memory it takes.
+    Bench(bench::Args),
 }
 
 /// The program: parses the arguments, runs the command, tells on stderr why it failed.
@@ -109,6 +112,7 @@ impl Cli {
             Command::PseudoMasks(args) => weak::pseudo_masks(args),
             Command::Evaluate(args) => evaluate::run(args),
             Command::Export(args) => export::run(args),
+            Command::Bench(args) => bench::run(args),
         }
     }
 }

@@ -42,7 +42,7 @@ pub use plan::{BatchPlan, DrawKind, PlanSpec, Pools};
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
 pub(crate) use sample::in_parallel;
-pub use sample::{Annotated, Sample, load_annotated, load_samples};
+pub use sample::{Annotated, Sample, load_annotated, load_samples, load_samples_on};
 pub use source::{
     Blank, CheXlocalizeSpec, CheXpertSpec, CocoSpec, DataSpec, FindingSpec, FolderSpec, Imported,
     MissingMask, Problem, Uncertain, import_all,

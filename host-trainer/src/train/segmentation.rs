@@ -65,7 +65,8 @@ impl Task for Segmentation {
     }
 }
 
-fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
+/// The images and targets of a batch, on the device.
+pub(crate) fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
     let (n, c, s) = (batch.len as i64, batch.classes as i64, batch.size as i64);
     let tensor =
         |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);
