@@ -5,7 +5,7 @@ use shared::postprocess::{Logits, segment};
 use shared::preprocess::{PreprocessSpec, letterbox_frame};
 use tch::{Kind, Tensor, no_grad};
 
-use super::{EvaluateError, ThresholdSearch};
+use super::{EvaluateError, Reliability, ThresholdSearch};
 use crate::config::Config;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet};
@@ -19,6 +19,15 @@ pub struct Predictor<'a> {
     device: tch::Device,
     preprocess: PreprocessSpec,
     classes: Vec<ClassSpec>,
+}
+
+/// What validation images say about a network's probabilities.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The IoU at every threshold.
+    pub thresholds: ThresholdSearch,
+    /// How far probabilities are what they say.
+    pub reliability: Reliability,
 }
 
 impl<'a> Predictor<'a> {
@@ -55,18 +64,26 @@ impl<'a> Predictor<'a> {
     /// Sets the thresholds that are best on these samples, and gives their IoU; classes that no sample
     /// annotates keep theirs.
     pub fn fit_thresholds(&mut self, samples: &[Sample]) -> Result<Vec<Option<f64>>, EvaluateError> {
-        let mut search = ThresholdSearch::new(self.classes.len());
+        let best = self.fit(samples)?.thresholds.best();
+        Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
+    }
+
+    /// The same, and gives all that the samples say.
+    pub fn fit(&mut self, samples: &[Sample]) -> Result<Fitted, EvaluateError> {
+        let classes = self.classes.len();
+        let (mut thresholds, mut reliability) = (ThresholdSearch::new(classes), Reliability::new(classes));
         for sample in samples {
             let image = sample.normalized(self.preprocess.mean, self.preprocess.std);
-            search.add(sample, &self.logits(&image)?);
+            let logits = self.logits(&image)?;
+            thresholds.add(sample, &logits);
+            reliability.add(sample, &logits);
         }
-        let best = search.best();
-        for (class, found) in self.classes.iter_mut().zip(&best) {
+        for (class, found) in self.classes.iter_mut().zip(thresholds.best()) {
             if let Some((threshold, _)) = found {
-                class.threshold = *threshold;
+                class.threshold = threshold;
             }
         }
-        Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
+        Ok(Fitted { thresholds, reliability })
     }
 
     /// Sets one threshold for all classes.
