@@ -27,6 +27,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
     /// Signals cannot be handled.
     #[error("failed to install the signal handler: {0}")]
     Signals(#[from] ctrlc::Error),

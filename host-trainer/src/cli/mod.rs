@@ -13,6 +13,7 @@ mod graph;
 mod list;
 mod output;
 mod phantom;
+mod report;
 mod run;
 mod train;
 mod weak;
@@ -66,6 +67,8 @@ enum Command {
     PseudoMasks(weak::PseudoArgs),
     /// Measure masks against expert masks.
     Evaluate(evaluate::Args),
+    /// Write a page about one training: curves, validations, configuration.
+    Report(report::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
 }
@@ -87,6 +90,7 @@ impl Cli {
             Command::Edges(args) => weak::edges(args),
             Command::PseudoMasks(args) => weak::pseudo_masks(args),
             Command::Evaluate(args) => evaluate::run(args),
+            Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
         }
     }
