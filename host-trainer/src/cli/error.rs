@@ -30,6 +30,9 @@ pub enum CliError {
     /// A bench.
     #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
     /// Signals cannot be handled.
     #[error("failed to install the signal handler: {0}")]
     Signals(#[from] ctrlc::Error),

@@ -15,6 +15,7 @@ mod import;
 mod list;
 mod output;
 mod phantom;
+mod report;
 mod run;
 mod train;
 mod weak;
@@ -72,6 +73,8 @@ enum Command {
     PseudoMasks(weak::PseudoArgs),
     /// Measure masks against expert masks.
     Evaluate(evaluate::Args),
+    /// Write a page about one training: curves, validations, configuration.
+    Report(report::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
     /// Measure how fast training is, part by part, and the memory it takes.
@@ -111,6 +114,7 @@ impl Cli {
             Command::Edges(args) => weak::edges(args),
             Command::PseudoMasks(args) => weak::pseudo_masks(args),
             Command::Evaluate(args) => evaluate::run(args),
+            Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
             Command::Bench(args) => bench::run(args),
         }

@@ -22,6 +22,7 @@ mod mask_folder;
 mod paired;
 mod protocol;
 mod ranking;
+mod reliability;
 mod report;
 mod subgroups;
 mod surface;
@@ -38,10 +39,11 @@ pub use mask_folder::MaskFolder;
 pub use paired::{Paired, paired_bootstrap};
 pub use protocol::{Measure, Protocol, mean_statistic, statistic};
 pub use ranking::{CALIBRATION_BINS, Calibration, ReliabilityBin, auroc, calibration};
+pub use reliability::{ClassReliability, Reliability};
 pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow, count_images};
 pub use subgroups::SUBGROUP_MIN;
 pub use surface::{SURFACE_TOLERANCE, SurfaceCounts, surface_tolerance};
-pub use thresholds::{CANDIDATES, ThresholdSearch};
+pub use thresholds::{CANDIDATES, ThresholdCurve, ThresholdSearch};
 
 #[cfg(feature = "torch")]
-pub use predictor::Predictor;
+pub use predictor::{Fitted, Predictor};

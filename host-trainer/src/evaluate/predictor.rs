@@ -6,7 +6,7 @@ use shared::preprocess::{PreprocessSpec, letterbox_frame};
 use tch::{Kind, Tensor, no_grad};
 
 use super::gate::{GateCase, best_gate};
-use super::{EvaluateError, ThresholdSearch};
+use super::{EvaluateError, Reliability, ThresholdSearch};
 use crate::config::Config;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet};
@@ -31,6 +31,15 @@ struct Answer {
     logits: Vec<f32>,
     /// Probability by class that it is there at all; none without an auxiliary head.
     presence: Option<Vec<f32>>,
+}
+
+/// What validation images say about a network's probabilities.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The IoU at every threshold.
+    pub thresholds: ThresholdSearch,
+    /// How far probabilities are what they say.
+    pub reliability: Reliability,
 }
 
 impl<'a> Predictor<'a> {
@@ -77,18 +86,25 @@ impl<'a> Predictor<'a> {
     /// Sets the thresholds that are best on these samples, and gives their IoU; classes that no sample
     /// annotates keep theirs. A network with an auxiliary head gets the gates that are best with them.
     pub fn fit_thresholds(&mut self, samples: &[Sample]) -> Result<Vec<Option<f64>>, EvaluateError> {
-        let mut search = ThresholdSearch::new(self.classes.len());
+        let best = self.fit(samples)?.thresholds.best();
+        Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
+    }
+
+    /// The same, and gives all that the samples say.
+    pub fn fit(&mut self, samples: &[Sample]) -> Result<Fitted, EvaluateError> {
+        let classes = self.classes.len();
+        let (mut thresholds, mut reliability) = (ThresholdSearch::new(classes), Reliability::new(classes));
         let mut answers = Vec::new();
         for sample in samples {
             let answer = self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?;
-            search.add(sample, &answer.logits);
+            thresholds.add(sample, &answer.logits);
+            reliability.add(sample, &answer.logits);
             // Kept only where gates are to be fitted.
             answers.extend(answer.presence.is_some().then_some((sample, answer)));
         }
-        let best = search.best();
-        for (class, found) in self.classes.iter_mut().zip(&best) {
+        for (class, found) in self.classes.iter_mut().zip(thresholds.best()) {
             if let Some((threshold, _)) = found {
-                class.threshold = *threshold;
+                class.threshold = threshold;
             }
         }
         for (class, gate) in self.gates.iter_mut().enumerate() {
@@ -103,7 +119,7 @@ impl<'a> Predictor<'a> {
             };
             *gate = best_gate(&answers.iter().filter_map(case).collect::<Vec<_>>());
         }
-        Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
+        Ok(Fitted { thresholds, reliability })
     }
 
     /// By class: the probability of presence below which its mask is emptied; 0: never.

@@ -1,10 +1,11 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bins of the reliability diagram and of the expected calibration error, as in Guo et al. 2017.
 pub const CALIBRATION_BINS: usize = 15;
 
 /// How far predicted probabilities are what they say.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Expected calibration error (Guo et al. 2017, "On calibration of modern neural networks", eq. 3), 0..1.
     pub ece: f64,
@@ -13,7 +14,8 @@ pub struct Calibration {
 }
 
 /// Predictions of one range of probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReliabilityBin {
     /// The bin holds probabilities above this; the first bin 0, too.
     pub low: f64,
@@ -54,28 +56,46 @@ pub fn calibration(pairs: &[(f64, bool)]) -> Option<Calibration> {
     if pairs.is_empty() || pairs.iter().any(|(p, _)| !(0.0..=1.0).contains(p)) {
         return None;
     }
-    let mut sums = [(0_usize, 0.0_f64, 0_usize); CALIBRATION_BINS];
-    for &(p, label) in pairs {
+    let mut sums = CalibrationSums::default();
+    pairs.iter().for_each(|&(p, label)| sums.add(p, label));
+    sums.finish()
+}
+
+/// What a reliability diagram is computed from: bin by bin, so that predictions need not be kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct CalibrationSums {
+    /// Predictions, the sum of their probabilities, and how many of them are positive.
+    bins: [(usize, f64, usize); CALIBRATION_BINS],
+}
+
+impl CalibrationSums {
+    /// Adds a prediction; `p` lies in 0..1.
+    pub(super) fn add(&mut self, p: f64, label: bool) {
         // Bin m holds (m/15, (m + 1)/15].
         let bin = (p * CALIBRATION_BINS as f64).ceil() as usize;
-        let (count, confidence, positive) = &mut sums[bin.saturating_sub(1).min(CALIBRATION_BINS - 1)];
+        let (count, confidence, positive) = &mut self.bins[bin.saturating_sub(1).min(CALIBRATION_BINS - 1)];
         *count += 1;
         *confidence += p;
         *positive += usize::from(label);
     }
-    let bins: Vec<ReliabilityBin> = sums
-        .iter()
-        .enumerate()
-        .map(|(m, &(count, confidence, positive))| {
+
+    /// The diagram; none without predictions.
+    pub(super) fn finish(&self) -> Option<Calibration> {
+        let total: usize = self.bins.iter().map(|(count, ..)| count).sum();
+        if total == 0 {
+            return None;
+        }
+        let bin = |(m, &(count, confidence, positive)): (usize, &(usize, f64, usize))| {
             let mean = |sum: f64| (count > 0).then(|| sum / count as f64);
             let edge = |m: usize| m as f64 / CALIBRATION_BINS as f64;
             let (confidence, observed) = (mean(confidence), mean(positive as f64));
             ReliabilityBin { low: edge(m), high: edge(m + 1), count, confidence, observed }
-        })
-        .collect();
-    let gap = |bin: &ReliabilityBin| Some(bin.count as f64 * (bin.confidence? - bin.observed?).abs());
-    let ece = bins.iter().filter_map(gap).sum::<f64>() / pairs.len() as f64;
-    Some(Calibration { ece, bins })
+        };
+        let bins: Vec<ReliabilityBin> = self.bins.iter().enumerate().map(bin).collect();
+        let gap = |bin: &ReliabilityBin| Some(bin.count as f64 * (bin.confidence? - bin.observed?).abs());
+        let ece = bins.iter().filter_map(gap).sum::<f64>() / total as f64;
+        Some(Calibration { ece, bins })
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::dataset::Sample;
 
 /// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6).
@@ -9,6 +11,18 @@ pub const CANDIDATES: usize = 19;
 pub struct ThresholdSearch {
     /// By class: by number of candidates that a pixel's probability reaches, pixels outside and inside truth.
     histograms: Vec<[[u64; CANDIDATES + 1]; 2]>,
+}
+
+/// How the IoU of a class depends on its threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThresholdCurve {
+    /// The class.
+    pub label: String,
+    /// The best candidate.
+    pub chosen: f32,
+    /// Candidate and its dataset-level IoU; those without a figure are left out.
+    pub points: Vec<(f32, f64)>,
 }
 
 impl ThresholdSearch {
@@ -39,19 +53,38 @@ impl ThresholdSearch {
     pub fn best(&self) -> Vec<Option<(f32, f64)>> {
         self.histograms.iter().map(|[outside, inside]| best(outside, inside)).collect()
     }
+
+    /// The IoU at every candidate, for the classes of these names in the search's order; classes that no image
+    /// annotates are left out.
+    pub fn curves(&self, labels: &[String]) -> Vec<ThresholdCurve> {
+        let of_class = |(label, [outside, inside]): (&String, &[[u64; CANDIDATES + 1]; 2])| {
+            let points = candidates(outside, inside).map(|(k, iou)| (threshold(k), iou)).collect();
+            best(outside, inside).map(|(chosen, _)| ThresholdCurve { label: label.clone(), chosen, points })
+        };
+        labels.iter().zip(&self.histograms).filter_map(of_class).collect()
+    }
 }
 
-fn best(outside: &[u64], inside: &[u64]) -> Option<(f32, f64)> {
+/// The probability of a candidate.
+fn threshold(k: usize) -> f32 {
+    k as f32 / (CANDIDATES + 1) as f32
+}
+
+/// Every candidate that has an IoU.
+fn candidates(outside: &[u64], inside: &[u64]) -> impl Iterator<Item = (usize, f64)> {
     let truth: u64 = inside.iter().sum();
-    let candidates = (1..=CANDIDATES).filter_map(|k| {
+    (1..=CANDIDATES).filter_map(move |k| {
         let hits: u64 = inside[k..].iter().sum();
         let union = truth + outside[k..].iter().sum::<u64>();
         (union > 0).then(|| (k, hits as f64 / union as f64))
-    });
+    })
+}
+
+fn best(outside: &[u64], inside: &[u64]) -> Option<(f32, f64)> {
     let off_centre = |k: usize| k.abs_diff(CANDIDATES.div_ceil(2));
-    candidates
+    candidates(outside, inside)
         .max_by(|(a, x), (b, y)| x.total_cmp(y).then(off_centre(*b).cmp(&off_centre(*a))))
-        .map(|(k, iou)| (k as f32 / (CANDIDATES + 1) as f32, iou))
+        .map(|(k, iou)| (threshold(k), iou))
 }
 
 #[cfg(test)]
@@ -78,6 +111,19 @@ mod tests {
         assert_eq!((threshold, iou), (0.8, 1.0));
         let (threshold, iou) = search([0.22, 0.18, 0.02, 0.01], Some([1, 1, 0, 0])).unwrap();
         assert_eq!((threshold, iou), (0.15, 1.0));
+    }
+
+    #[test]
+    fn the_curve_holds_every_candidate_and_the_chosen_one() {
+        let mut search = ThresholdSearch::new(2);
+        search.histograms[0][1][CANDIDATES] = 3;
+        search.histograms[0][0][4] = 1;
+        let curves = search.curves(&["a".into(), "b".into()]);
+        // Nobody annotates b.
+        assert_eq!(curves.len(), 1);
+        assert_eq!((curves[0].label.as_str(), curves[0].chosen), ("a", 0.5));
+        assert_eq!(curves[0].points.len(), CANDIDATES);
+        assert_eq!((curves[0].points[0], curves[0].points[4].1), ((0.05, 0.75), 1.0));
     }
 
     #[test]

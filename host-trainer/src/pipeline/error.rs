@@ -35,6 +35,14 @@ pub enum PipelineError {
         /// Why.
         source: std::io::Error,
     },
+    /// A picture that cannot be drawn.
+    #[error("failed to draw {what}: {reason}; remove the step's folder to do it again")]
+    Picture {
+        /// The image or the file.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// A folder that is not what its name says.
     #[error("{path} is not the mark of this step: {reason}; remove its folder to do the step again")]
     Artifact {

@@ -23,11 +23,12 @@ mod steps;
 pub use artifact::{Artifact, ArtifactInfo};
 pub use data_digest::data_digest;
 pub use error::PipelineError;
+pub(crate) use plan::tag;
 pub use plan::{Plan, Step, StepKind};
 pub use results::{Cell, Comparison, PseudoQuality, StudyResults, paper_marks};
 pub use roles::StudyRoles;
 pub use runner::{Finished, Runner};
 pub use steps::{
-    Context, SegmenterInputs, classify, evaluate_segmenter, learn_edges, look, make_pseudo_masks,
-    train_segmenter,
+    Case, Context, Preview, Rank, SegmenterInputs, classify, evaluate_segmenter, learn_edges, look,
+    make_pseudo_masks, train_segmenter,
 };

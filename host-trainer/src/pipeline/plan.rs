@@ -244,7 +244,8 @@ fn slug(value: &impl serde::Serialize) -> String {
     }
 }
 
-fn tag(arm: &ArmSpec, budget: usize, fold: Option<usize>, seed: u64) -> String {
+/// What tells the trainings of a study apart: part of the names of their steps.
+pub(crate) fn tag(arm: &ArmSpec, budget: usize, fold: Option<usize>, seed: u64) -> String {
     let budget = match budget {
         0 => String::new(),
         usize::MAX => "-all".to_owned(),

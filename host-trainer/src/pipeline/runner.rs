@@ -155,14 +155,7 @@ impl<'a> Runner<'a> {
             StepKind::Evaluation { budget, fold, .. } => {
                 let roles = self.roles(*budget, *fold, step.seed)?;
                 let validation = &roles.training.validation;
-                evaluate_segmenter(
-                    context,
-                    &config,
-                    &best(0),
-                    validation,
-                    &roles.test,
-                    &out.join("counts.json"),
-                )?;
+                evaluate_segmenter(context, &config, &best(0), validation, &roles.test, out)?;
             }
             StepKind::Report => {
                 let results = StudyResults::gather(self.config, &self.plan, |step| self.artifact(step))?;

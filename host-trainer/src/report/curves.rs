@@ -31,21 +31,23 @@ type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
 /// Draws loss (left) and validation scores by label (right) over steps as SVG.
 pub fn draw_curves(history: &History, path: &Path) -> Result<(), CurvesError> {
+    let svg = curves_svg(history)
+        .map_err(|error| CurvesError::Draw { path: path.to_owned(), reason: error.to_string() })?;
+    atomic::write(path, svg.as_bytes()).map_err(|source| CurvesError::Write { path: path.to_owned(), source })
+}
+
+/// The picture itself.
+pub(super) fn curves_svg(history: &History) -> Result<String, Box<dyn std::error::Error>> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (1100, 420)).into_drawing_area();
-        let drawn = area.fill(&WHITE).map_err(Into::into).and_then(|()| {
-            let (left, right) = area.split_horizontally(550);
-            draw_loss(history, &left)?;
-            draw_scores(history, &right)?;
-            Ok(area.present()?)
-        });
-        drawn.map_err(|error: Box<dyn std::error::Error>| CurvesError::Draw {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        area.fill(&WHITE)?;
+        let (left, right) = area.split_horizontally(550);
+        draw_loss(history, &left)?;
+        draw_scores(history, &right)?;
+        area.present()?;
     }
-    atomic::write(path, svg.as_bytes()).map_err(|source| CurvesError::Write { path: path.to_owned(), source })
+    Ok(svg)
 }
 
 fn last_step(history: &History) -> u64 {

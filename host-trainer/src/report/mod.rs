@@ -1,10 +1,23 @@
-//! What people read: curves and tables.
+//! What people read: curves, tables, and the reports of trainings and studies.
 
 mod curves;
 mod error;
+mod tables;
+
+#[cfg(feature = "torch")]
+mod chart;
+#[cfg(feature = "torch")]
+mod document;
+#[cfg(feature = "torch")]
+mod html;
+#[cfg(feature = "torch")]
+mod markdown;
+#[cfg(all(test, feature = "torch"))]
+mod markup_check;
 #[cfg(feature = "torch")]
 mod study;
-mod tables;
+#[cfg(feature = "torch")]
+mod training;
 
 pub use curves::{CurvesError, draw_curves};
 pub use error::ReportError;
@@ -12,3 +25,5 @@ pub use error::ReportError;
 pub use study::write_study;
 pub use tables::graph_table;
 pub(crate) use tables::table;
+#[cfg(feature = "torch")]
+pub use training::write_training;

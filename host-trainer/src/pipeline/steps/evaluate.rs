@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::pictures::{choose_cases, create, draw_case, save, save_json};
 use super::{Context, bar};
 use crate::config::Config;
 use crate::dataset::{Record, Split, load_annotated, load_samples};
@@ -8,8 +9,16 @@ use crate::net::TorchNet;
 use crate::pipeline::PipelineError;
 use crate::train::ModelFile;
 
-/// Judges a segmenter on `test` images at source resolution and writes the counts. Thresholds are those that are best
-/// on `validation`, or 0.5 if there is none.
+/// Judges a segmenter on `test` images at source resolution. Thresholds are those that are best on `validation`, or 0.5
+/// if there is none. Into `out`:
+///
+/// ```text
+/// counts.json             pixels, from which all figures follow
+/// thresholds.json         the IoU at every threshold ┐ on the validation images,
+/// reliability.json        reliability diagrams       ┘ where there are some
+/// overlays/RANK.png       best, median and worst case (radiographs!)
+/// overlays/cases.json     which images those are
+/// ```
 pub fn evaluate_segmenter(
     context: &Context,
     config: &Config,
@@ -24,7 +33,9 @@ pub fn evaluate_segmenter(
     let labels = config.labels();
     if !validation.is_empty() {
         let samples = load_samples(validation, &labels, &config.preprocess)?;
-        predictor.fit_thresholds(&samples)?;
+        let fitted = predictor.fit(&samples)?;
+        save_json(&fitted.thresholds.curves(&labels), &out.join("thresholds.json"))?;
+        save_json(&fitted.reliability.diagrams(&labels), &out.join("reliability.json"))?;
     }
     let judge = Judge::new(config);
     let progress = bar("evaluation", test.len());
@@ -36,6 +47,19 @@ pub fn evaluate_segmenter(
     });
     let counts = counts.collect::<Result<Vec<_>, EvaluateError>>()?;
     progress.finish_and_clear();
+
+    // Masks of all images at once would not fit into memory, so these few are computed again.
+    let overlays = out.join("overlays");
+    create(&overlays)?;
+    let mut shown = Vec::new();
+    for (place, case) in choose_cases(&counts, labels.len()) {
+        let image = load_annotated(&test[place], &labels)?;
+        let masks = predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols()))?;
+        save(&draw_case(config, &image, &masks), &overlays.join(&case.file))?;
+        shown.push(case);
+    }
+    save_json(&shown, &overlays.join("cases.json"))?;
+
     let split = test.first().map_or(Split::StrongTest, |record| record.split);
-    Ok(write_counts(out, &StoredCounts::new(&judge, split, counts))?)
+    Ok(write_counts(&out.join("counts.json"), &StoredCounts::new(&judge, split, counts))?)
 }

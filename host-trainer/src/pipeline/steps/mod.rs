@@ -4,6 +4,7 @@ mod classify;
 mod edges;
 mod evaluate;
 mod look;
+mod pictures;
 mod pseudo;
 mod segmenter;
 
@@ -16,6 +17,7 @@ pub use classify::classify;
 pub use edges::learn_edges;
 pub use evaluate::evaluate_segmenter;
 pub use look::look;
+pub use pictures::{Case, Preview, Rank};
 pub use pseudo::make_pseudo_masks;
 pub use segmenter::{SegmenterInputs, train_segmenter};
 

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use shared::mask::Mask;
 
+use super::pictures::{Preview, create, draw_preview, save, save_json};
 use super::{Context, bar};
 use crate::config::{Config, Gate, PseudoSpec};
 use crate::dataset::{Record, Sample, load_samples};
@@ -10,10 +11,14 @@ use crate::net::TorchNet;
 use crate::pipeline::{PipelineError, PseudoQuality};
 use crate::pseudo::{ClassMap, PseudoMasks, class_maps, threshold};
 use crate::saliency::SaliencyMaps;
-use crate::train::{ModelFile, atomic};
+use crate::train::ModelFile;
+
+/// Images that are shown in a report.
+const PREVIEWS: usize = 8;
 
 /// Writes `masks.json`, the pseudo-masks of the weak images, and `quality.json`: how well pseudo-masks made in the
-/// same way agree with the experts' masks of `judged` images. Nothing is chosen by the latter.
+/// same way agree with the experts' masks of `judged` images. Nothing is chosen by the latter. `previews/` gets pictures
+/// of a few weak images with their pseudo-masks.
 pub fn make_pseudo_masks(
     context: &Context,
     config: &Config,
@@ -46,6 +51,7 @@ pub fn make_pseudo_masks(
         progress.inc(chunk.len() as u64);
     }
     masks.save(&out.join("masks.json"))?;
+    draw_previews(config, weak, &masks, &out.join("previews"))?;
 
     let mut quality = PseudoQuality::new(&labels);
     for chunk in judged.chunks(EDGES_CHUNK) {
@@ -60,9 +66,32 @@ pub fn make_pseudo_masks(
         progress.inc(chunk.len() as u64);
     }
     progress.finish_and_clear();
-    let path = out.join("quality.json");
-    let json = serde_json::to_vec_pretty(&quality).expect("plain data with text keys");
-    atomic::write(&path, &json).map_err(|source| PipelineError::Io { path, source })
+    save_json(&quality, &out.join("quality.json"))
+}
+
+/// Draws a few images from the beginning to the end of those that have a pseudo-mask.
+fn draw_previews(
+    config: &Config,
+    weak: &[Record],
+    masks: &PseudoMasks,
+    out: &Path,
+) -> Result<(), PipelineError> {
+    let labels = config.labels();
+    let with: Vec<&Record> = weak.iter().filter(|record| masks.images.contains_key(&record.id)).collect();
+    let shown = PREVIEWS.min(with.len());
+    let chosen: Vec<Record> = (0..shown).map(|i| with[i * with.len() / shown].clone()).collect();
+    create(out)?;
+    let mut previews = Vec::new();
+    for (i, sample) in load_samples(&chosen, &[], &config.preprocess)?.iter().enumerate() {
+        let masks: Vec<Option<Mask>> =
+            labels.iter().map(|label| masks.mask(&sample.id, label)).collect::<Result<_, _>>()?;
+        let file = format!("{}.png", i + 1);
+        save(&draw_preview(config, sample, &masks)?, &out.join(&file))?;
+        let named = labels.iter().zip(&masks).filter(|(_, mask)| mask.is_some());
+        let classes = named.map(|(label, _)| label.clone()).collect();
+        previews.push(Preview { file, id: sample.id.clone(), classes });
+    }
+    save_json(&previews, &out.join("previews.json"))
 }
 
 struct Maker<'a> {
