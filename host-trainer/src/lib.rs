@@ -7,6 +7,8 @@
 //! Whatever runs a network needs libtorch and the feature `torch`; the rest builds without.
 
 #[cfg(feature = "torch")]
+pub mod bench;
+#[cfg(feature = "torch")]
 pub mod classify;
 #[cfg(feature = "torch")]
 pub mod cli;

@@ -8,6 +8,8 @@ mod broker;
 mod contract;
 mod infer;
 mod rle;
+#[cfg(feature = "torch")]
+mod trainer;
 
 /// The agent's binary.
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");

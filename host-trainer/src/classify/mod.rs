@@ -6,7 +6,8 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    DatasetError, Labelled, LabelledBatch, LabelledPlan, Record, Stream, load_labelled, stream_rng,
+    DatasetError, Labelled, LabelledBatch, LabelledDraw, LabelledPlan, Record, Stream, load_labelled,
+    stream_rng,
 };
 use crate::evaluate::auroc;
 use crate::net::{Mode, TorchNet, TorchNetError};
@@ -35,9 +36,7 @@ impl Classification {
         let (held_out, learned): (Vec<Record>, Vec<Record>) =
             weak.iter().cloned().partition(|record| is_held_out(record, held));
         let findings = config.finding_labels();
-        let read = |records: &[Record]| {
-            load_labelled(records, &findings, config.classifier.uncertain, &config.preprocess)
-        };
+        let read = |records: &[Record]| load_labelled(records, &findings, &config.preprocess);
         let images = read(&learned)?;
         for (i, finding) in findings.iter().enumerate() {
             for (value, what) in [(1.0, "present"), (0.0, "absent")] {
@@ -47,16 +46,22 @@ impl Classification {
             }
         }
         let validation = read(if held > 0.0 { &held_out } else { validation })?;
+        let both =
+            |i: usize| [0.0, 1.0].iter().all(|v| validation.iter().any(|image| image.labels[i] == Some(*v)));
+        if !validation.is_empty() && !(0..findings.len()).any(both) {
+            return Err(TrainError::NothingToValidate);
+        }
         tracing::info!(images = images.len(), validation = validation.len(), "labelled images are ready");
         let mean_std = [config.preprocess.mean, config.preprocess.std];
-        let plan = LabelledPlan {
+        let draw = LabelledDraw {
             seed: config.seed,
             batch: config.stage(Stage::Classifier).batch,
             augment: config.augment.clone(),
             mean_std,
-            images: images.into(),
+            balance_sources: config.classifier.balance_sources,
         };
-        Ok(Self { plan: Arc::new(plan), validation, mean_std, findings: findings.len() })
+        let plan = Arc::new(LabelledPlan::new(draw, images)?);
+        Ok(Self { plan, validation, mean_std, findings: findings.len() })
     }
 }
 

@@ -23,7 +23,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let graph = config.graph();
     let (params, macs) = (graph.trainable_count(), graph.macs(size, size)? as f64 / 1e9);
     say!("{}: {} with {params} parameters, {macs:.2} GMAC at {size} px", config.name, graph.name);
-    for stage in [Stage::Pretrain, Stage::Train] {
+    let weak: &[Stage] = if config.findings.is_empty() { &[] } else { &[Stage::Classifier, Stage::Edges] };
+    for &stage in [Stage::Pretrain, Stage::Train].iter().chain(weak) {
         let spec = config.stage(stage);
         say!(
             "{stage}: {} steps of {} images, digest {}",
@@ -42,6 +43,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
         table.add_row([dataset, source, split.to_string(), images.to_string()]);
     }
     say!("{table}");
+    if let Some(study) = &config.study {
+        let trainings: usize = study
+            .arms
+            .iter()
+            .map(|arm| {
+                let folds = if arm.strong { study.folds.max(1) } else { 1 };
+                study.budgets_of(arm).len() * study.seeds.len() * folds
+            })
+            .sum();
+        say!("study: {} arms, {trainings} segmenters to train", study.arms.len());
+    }
     if args.pixels {
         let labels = config.labels();
         for record in &index.records {

@@ -27,6 +27,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// A bench.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
     /// A report.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
@@ -42,6 +45,14 @@ pub enum CliError {
         number: usize,
         /// There are.
         found: usize,
+    },
+    /// A data set that the configuration does not have.
+    #[error("no data set \"{name}\" in the configuration (there are: {known})")]
+    NoSuchDataset {
+        /// Asked for.
+        name: String,
+        /// There are.
+        known: String,
     },
     /// A file cannot be written.
     #[error("failed to write {path}: {source}")]

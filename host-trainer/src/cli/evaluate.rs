@@ -267,3 +267,67 @@ impl Common {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    fn parse(words: &str) -> Result<Cli, String> {
+        let words = ["host-trainer", "evaluate"].into_iter().chain(words.split_whitespace());
+        Cli::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    fn fixture(name: &str) -> String {
+        format!("{}/tests/fixtures/chexlocalize_{name}.json", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn masks_come_as_a_folder_or_as_json_but_not_as_both() {
+        for words in [
+            "masks --config a.toml --masks out --split strong_val --counts c.json --json r.json",
+            "masks --ground-truth gt.json --predictions p.json --protocol chexlocalize --json",
+            "masks --ground-truth gt.json --points p.json --seed 3",
+            "checkpoint --config a.toml --model m.safetensors --json --threshold 0.5",
+        ] {
+            parse(words).unwrap();
+        }
+        for (words, named) in [
+            ("masks", "--config"),
+            ("masks --config a.toml", "--masks"),
+            ("masks --ground-truth gt.json", "--predictions"),
+            ("masks --ground-truth gt.json --predictions p.json", "--protocol"),
+            (
+                "masks --ground-truth gt.json --points p.json --predictions p.json --protocol dataset",
+                "--points",
+            ),
+            ("masks --ground-truth gt.json --points p.json --config a.toml --masks out", "--config"),
+            ("masks --ground-truth gt.json --points p.json --split strong_val", "--split"),
+            ("masks --ground-truth gt.json --predictions p.json --protocol miou", "chexlocalize-full"),
+            ("masks --config a.toml --masks out --protocol dataset", "--predictions"),
+            ("masks --config a.toml --masks out --seed 1", "--ground-truth"),
+        ] {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(named), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn json_of_chexlocalize_is_scored_into_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (truth, out) = (fixture("truth"), dir.path().join("scores.json"));
+        for (answer, key) in [
+            (format!("--predictions {} --protocol chexlocalize", fixture("predictions")), "iou"),
+            (format!("--points {}", fixture("points")), "hit_rate"),
+        ] {
+            let words = format!("masks --ground-truth {truth} {answer} --json {}", out.display());
+            parse(&words).unwrap().run().unwrap();
+            let scores: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+            assert!(scores["rows"][0][key]["value"].is_f64(), "{scores}");
+        }
+        let words = format!("masks --ground-truth {truth} --points {truth}");
+        let error = parse(&words).unwrap().run().unwrap_err().describe();
+        assert!(error.contains("chexlocalize_truth.json, image "), "{error}");
+    }
+}

@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 failed, the reason on stderr; 2 wrong usage; 3 stopped by a signal with a
 //! checkpoint written, so that the same command with `--resume` goes on.
 
+mod bench;
 mod check;
 mod compute;
 mod device;
@@ -10,6 +11,7 @@ mod error;
 mod evaluate;
 mod export;
 mod graph;
+mod import;
 mod list;
 mod output;
 mod phantom;
@@ -18,6 +20,7 @@ mod run;
 mod train;
 mod weak;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +28,7 @@ use clap::{Parser, Subcommand};
 pub use device::DeviceChoice;
 pub use error::CliError;
 use output::say;
+use tracing_subscriber::EnvFilter;
 
 /// Exit status of a training that a signal stopped.
 pub const STOPPED: u8 = 3;
@@ -45,6 +49,8 @@ const EXIT_HELP: &str = "Exit status: 0 done; 1 failed (reason on stderr); 2 wro
 enum Command {
     /// Check a configuration: keys, ranges, data folders, files, splits.
     Check(check::Args),
+    /// Check data sets of any format to the last pixel and write them in one normal form.
+    Import(import::Args),
     /// Print the network's layers, output shapes, parameters and multiply-accumulates.
     Graph(graph::Args),
     /// Print the image files of a split, one a line.
@@ -71,6 +77,23 @@ enum Command {
     Report(report::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
+    /// Measure how fast training is, part by part, and the memory it takes.
+    Bench(bench::Args),
+}
+
+/// The program: parses the arguments, runs the command, tells on stderr why it failed.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    Cli::parse().run().unwrap_or_else(|error| {
+        tracing::error!("{}", error.describe());
+        ExitCode::FAILURE
+    })
 }
 
 impl Cli {
@@ -79,6 +102,7 @@ impl Cli {
         use crate::config::Stage;
         match &self.command {
             Command::Check(args) => check::run(args),
+            Command::Import(args) => import::run(args),
             Command::Graph(args) => graph::run(args),
             Command::List(args) => list::run(args),
             Command::Phantom(args) => phantom::run(args),
@@ -92,6 +116,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::run(args),
             Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
+            Command::Bench(args) => bench::run(args),
         }
     }
 }

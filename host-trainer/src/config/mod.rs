@@ -25,10 +25,10 @@ pub use export::ExportSpec;
 pub use learning::{ConsistencySpec, DistillationSpec, Method};
 pub use stage::{Stage, StageSpec};
 pub use study::{ArmSpec, Init, StudySpec};
-pub use weak::{ClassifierSpec, FindingConfig, Gate, IrnetSpec, PseudoSpec, Saliency, Uncertain};
+pub use weak::{ClassifierSpec, FindingConfig, Gate, IrnetSpec, PseudoSpec, Saliency};
 
 use crate::dataset::augment::AugmentSpec;
-use crate::dataset::{DatasetError, FolderSpec, Index, PhantomSpec};
+use crate::dataset::{DataSpec, DatasetError, Index, PhantomSpec, import_all};
 use crate::net::{DeepLabConfig, Graph, classifier, deeplab_v3_plus, edge_net};
 
 /// A field that cannot work, and why.
@@ -56,7 +56,7 @@ pub struct Config {
     pub preprocess: PreprocessSpec,
     /// Data sets by name.
     #[serde(default)]
-    pub data: BTreeMap<String, FolderSpec>,
+    pub data: BTreeMap<String, DataSpec>,
     /// Synthetic radiographs.
     #[serde(default)]
     pub phantom: PhantomSpec,
@@ -192,9 +192,13 @@ impl Config {
                 return bad("derived.of", format!("\"{unknown}\" is none of the classes"));
             }
         }
-        for (name, folder) in &self.data {
-            if let Some(unknown) = folder.classes.keys().find(|label| !labels.contains(label)) {
+        for (name, spec) in &self.data {
+            let mapped = spec.classes().into_iter().flat_map(BTreeMap::keys);
+            if let Some(unknown) = mapped.into_iter().find(|label| !labels.contains(label)) {
                 return bad(&format!("data.{name}.classes"), format!("\"{unknown}\" is none of the classes"));
+            }
+            if let Some((field, reason)) = spec.fault() {
+                return bad(&format!("data.{name}.{field}"), reason);
             }
         }
         self.preprocess.validate().or_else(|error| bad("preprocess", error.to_string()))?;
@@ -222,7 +226,11 @@ impl Config {
         if !(min_agreement > 0.5 && min_agreement <= 1.0) {
             return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
         }
-        if let Some(unknown) = self.export.licenses.keys().find(|name| !self.data.contains_key(*name)) {
+        // An index brings data sets of its own names.
+        let known = |name: &String| {
+            self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))
+        };
+        if let Some(unknown) = self.export.licenses.keys().find(|name| !known(name)) {
             return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
         }
         let findings = self.finding_labels();
@@ -284,13 +292,9 @@ impl Config {
         }
     }
 
-    /// All data sets' records.
+    /// All data sets' records: no image twice, no patient in two splits, all files there.
     pub fn index(&self, root: &Path) -> Result<Index, DatasetError> {
-        let mut index = Index::default();
-        for (name, folder) in &self.data {
-            index.records.extend(folder.import(name, root)?.records);
-        }
-        Ok(index)
+        import_all(&self.data, root)?.into_index()
     }
 
     /// A digest of everything that shapes the weights of a stage (not its length of logging or the export):
@@ -306,7 +310,7 @@ impl Config {
             }),
             Stage::Classifier => json!({
                 "findings": self.finding_labels(),
-                "uncertain": self.classifier.uncertain,
+                "balance_sources": self.classifier.balance_sources,
                 "holdout": self.classifier.holdout,
             }),
             Stage::Edges => {
@@ -384,6 +388,9 @@ mod tests {
         color = "#ff0000"
     "##;
 
+    const FOLDER: &str =
+        "[data.a]\nformat = \"folder\"\npath = \"a\"\nimage = \"{f}\"\npatient = \"{f}\"\nsplit = \"weak\"\n";
+
     fn parse(extra: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(&format!("{MINIMAL}{extra}")).map_err(|e| e.to_string())?;
         config.validate().map_err(|e| e.to_string())?;
@@ -412,6 +419,16 @@ mod tests {
             ("[phantom]\nmin_aspect = nan\n", "min_aspect"),
             ("[phantom]\nsize = 100\nmin_aspect = 0.5\n", "must reach 64"),
             ("[export]\nmask_max_side = 9000\n", "mask_max_side"),
+            ("[data.a]\npath = \"a\"\n", "missing field `format`"),
+            ("[data.a]\nformat = \"zip\"\n", "unknown variant `zip`"),
+            (&format!("{FOLDER}pathh = \"b\"\n"), "pathh"),
+            (&format!("{FOLDER}[data.a.classes]\nlung = [\"l\"]\n"), "\"lung\" is none of the classes"),
+            (&format!("{FOLDER}[data.a.classes]\nheart = [\"h\"]\n"), "data.a.mask: classes need it"),
+            (&format!("{FOLDER}mask = \"m\"\n[data.a.classes]\nheart = []\n"), "data.a.classes.heart"),
+            (
+                &format!("{FOLDER}[data.a.findings]\nx = {{ column = \"x\", present = [\"0\"] }}\n"),
+                "data.a.findings.x: \"0\" stands in two lists",
+            ),
             ("[export]\nmin_agreement = 0.2\n", "min_agreement"),
         ] {
             let error = parse(extra).unwrap_err();

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, PseudoSpec};
+use crate::net::Width;
 
 /// A comparison of ways to train, over seeds and numbers of expert masks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct ArmSpec {
     /// The arm whose networks, of the same budget and of all seeds, teach this one.
     #[serde(default)]
     pub teachers: Option<String>,
+    /// Another width of the network than the configuration's: a wide teacher, a narrow student.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<Width>,
     /// Only these budgets; empty: all of the study's.
     #[serde(default)]
     pub budgets: Vec<usize>,

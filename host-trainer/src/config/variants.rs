@@ -14,6 +14,7 @@ impl Config {
     #[must_use]
     pub fn for_arm(mut self, arm: &ArmSpec, seed: u64) -> Self {
         self.seed = seed;
+        self.network.width = arm.width.unwrap_or(self.network.width);
         self.consistency = if arm.consistency { Some(self.consistency.unwrap_or_default()) } else { None };
         self
     }

@@ -17,27 +17,15 @@ pub struct FindingConfig {
     pub class: Option<String>,
 }
 
-/// What an uncertain label teaches (Irvin et al. 2019, CheXpert, arXiv:1901.07031, §4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Uncertain {
-    /// Nothing: U-Ignore.
-    #[default]
-    Ignore,
-    /// That the finding is absent: U-Zeros.
-    Zeros,
-    /// That the finding is present: U-Ones.
-    Ones,
-}
-
 /// The classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassifierSpec {
     /// The network.
     pub network: ClassifierConfig,
-    /// What an uncertain label teaches.
-    pub uncertain: Uncertain,
+    /// Draws every pair of source and labels equally often. Where one source is mostly positive, a classifier else
+    /// learns to tell sources apart, and looks at their corners instead of the finding.
+    pub balance_sources: bool,
     /// Share of the weak images' patients to validate on, 0..1; 0: validate on `strong_val`.
     pub holdout: f64,
     /// Length and optimizer. Design §5.1: Adam 1e-4, batch 16, the best by mean AUROC, the best few kept.
@@ -48,7 +36,7 @@ impl Default for ClassifierSpec {
     fn default() -> Self {
         let training =
             StageSpec { batch: 16, learning_rate: 1e-4, weight_decay: 0.0, keep: 3, ..StageSpec::default() };
-        Self { network: ClassifierConfig::default(), uncertain: Uncertain::default(), holdout: 0.0, training }
+        Self { network: ClassifierConfig::default(), balance_sources: false, holdout: 0.0, training }
     }
 }
 

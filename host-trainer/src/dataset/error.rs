@@ -26,15 +26,15 @@ pub enum DatasetError {
         /// What the reader said.
         source: csv::Error,
     },
-    /// A template names a column that the table does not have.
-    #[error("{path}: no column \"{column}\" for the template \"{template}\" (columns: {columns})")]
+    /// A template or a finding names a column that the table does not have.
+    #[error("{path}: no column \"{column}\" for {wanted_by} (columns: {columns})")]
     NoColumn {
         /// The CSV file.
         path: PathBuf,
         /// Column asked for.
         column: String,
-        /// The template that asks for it.
-        template: String,
+        /// What asks for it.
+        wanted_by: String,
         /// Columns there are.
         columns: String,
     },
@@ -47,64 +47,51 @@ pub enum DatasetError {
         reason: &'static str,
     },
     /// A path from the table would leave the data folder.
-    #[error(
-        "{path} line {line}: \"{value}\" leaves the data folder; use plain names without .. or a leading /"
-    )]
+    #[error("{place}: \"{value}\" leaves the data folder; use plain names without .. or a leading /")]
     Escapes {
-        /// The CSV file.
-        path: PathBuf,
-        /// Line in it.
-        line: u64,
+        /// File and line, or entry.
+        place: String,
         /// The offending path.
         value: String,
     },
     /// A split that nobody knows.
-    #[error(
-        "{path} line {line}: unknown split \"{value}\" (one of weak, strong_train, strong_val, strong_test)"
-    )]
+    #[error("{place}: unknown split \"{value}\" (one of weak, strong_train, strong_val, strong_test)")]
     UnknownSplit {
-        /// The CSV file.
-        path: PathBuf,
-        /// Line in it.
-        line: u64,
+        /// File and line, or entry.
+        place: String,
         /// What stands there.
         value: String,
     },
     /// A patient's images in two splits: what is learnt from one leaks into the figures of the other.
     #[error(
-        "{path}: patient {patient} stands in {first} and in {second}; move all images of a patient into one split"
+        "patient {patient} stands in {first} ({first_id}) and in {second} ({second_id}); move all images of a patient \
+         into one split, or leave the patient out with exclude_patients"
     )]
     PatientInTwoSplits {
-        /// The CSV file.
-        path: PathBuf,
         /// Pseudonym of the patient.
         patient: String,
         /// One split.
         first: Split,
+        /// An image in it.
+        first_id: String,
         /// The other.
         second: Split,
+        /// An image in it.
+        second_id: String,
     },
     /// The same image twice.
-    #[error("{path} line {line}: image {id} was listed before; remove one of the lines")]
+    #[error("image {id} was listed before; remove one of the lines")]
     Duplicate {
-        /// The CSV file.
-        path: PathBuf,
-        /// Line in it.
-        line: u64,
         /// Image.
         id: String,
     },
     /// An image or a mask that the table promises.
-    #[error(
-        "{path} does not exist ({labels} line {line}); add the file, mend the template or remove the line"
-    )]
+    #[error("{path} does not exist ({place}); add the file, mend the template or remove the line")]
     MissingFile {
         /// The file.
         path: PathBuf,
-        /// The CSV file.
-        labels: PathBuf,
-        /// Line in it.
-        line: u64,
+        /// File and line, or entry.
+        place: String,
     },
     /// A picture cannot be decoded.
     #[error("failed to read {path}: {source}; replace the file or remove its line from the labels")]
@@ -140,13 +127,19 @@ pub enum DatasetError {
         /// What is wrong.
         source: shared::mask::RleError,
     },
-    /// A class that is mapped to nothing.
-    #[error("data.{dataset}.classes.{label} is empty; name at least one mask or remove the line")]
-    EmptyMapping {
-        /// Data set.
-        dataset: String,
-        /// Class.
+    /// A class or finding of the file that it does not have.
+    #[error("{path}: no {what} \"{name}\" for \"{label}\" (there are: {known})")]
+    UnknownName {
+        /// The file.
+        path: PathBuf,
+        /// What the file calls such a thing: pathology, category.
+        what: &'static str,
+        /// Name asked for.
+        name: String,
+        /// Our label that asks for it.
         label: String,
+        /// Names there are.
+        known: String,
     },
     /// A finding that cannot be learnt.
     #[error(
@@ -158,6 +151,33 @@ pub enum DatasetError {
         /// Which label is missing.
         what: &'static str,
     },
+    /// A file that should be JSON of a certain form.
+    #[error("failed to read {path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// A file cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An entry that makes no sense.
+    #[error("{place}: {reason}")]
+    Entry {
+        /// File and entry.
+        place: String,
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
+    /// The folder holds an index already.
+    #[error("{0} exists already; import into another folder or remove it")]
+    IndexExists(PathBuf),
     /// A plan without images.
     #[error("nothing to draw from: {0}")]
     NothingToDraw(&'static str),

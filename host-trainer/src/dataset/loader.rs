@@ -49,6 +49,12 @@ impl<B: Send + 'static> Loader<B> {
         }
     }
 
+    /// The most batches that can be ready before they are asked for.
+    pub fn most_ahead(&self) -> usize {
+        // Each worker may hold one more in its hands.
+        (AHEAD + 1) * self.workers.len()
+    }
+
     /// The next batch; none after the last.
     pub fn next_batch(&mut self) -> Option<Result<B, DatasetError>> {
         if self.next == self.end {

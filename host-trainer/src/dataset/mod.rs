@@ -1,8 +1,8 @@
 //! Radiographs with masks: where they come from and how they become batches.
 //!
 //! ```text
-//! folder (labels.csv + images + masks) ─► Index of Records ─► Annotated (source pixels) ─┐
-//! phantom parameters ──────────────────► shared::phantom ─────────────────────────────── ┴► Sample (model size)
+//! folder, CheXpert, CheXlocalize, COCO, index ─► Index of Records ─► Annotated (source pixels) ─┐
+//! phantom parameters ─────────────────────────► shared::phantom ─────────────────────────────── ┴► Sample (model size)
 //! Sample + draw number ─► augment ─► Example ─► Batch ─► Loader (bounded, ahead of the trainer)
 //! ```
 //!
@@ -14,10 +14,12 @@
 
 pub mod augment;
 mod batch;
+mod batch_source;
 mod error;
-mod folder;
+mod import;
 mod labelled;
 mod loader;
+mod normal;
 mod phantoms;
 mod plan;
 mod record;
@@ -29,17 +31,22 @@ mod template;
 mod unlabeled;
 
 pub use batch::Batch;
+pub use batch_source::{BatchSource, Named};
 pub use error::DatasetError;
-pub use folder::{FolderSpec, MissingMask};
-pub use labelled::{Labelled, LabelledBatch, LabelledPlan, label_of, load_labelled};
+pub use import::{ImportOptions, ImportReport, ImportStep, Summary, SummaryRow, import};
+pub use labelled::{Labelled, LabelledBatch, LabelledDraw, LabelledPlan, label_of, load_labelled};
 pub use loader::Loader;
+pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
 pub use plan::{BatchPlan, DrawKind, PlanSpec, Pools};
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
 pub(crate) use sample::in_parallel;
-pub use sample::{Annotated, Sample, load_annotated, load_samples};
-pub use source::{BatchSource, Named};
+pub use sample::{Annotated, Sample, load_annotated, load_samples, load_samples_on};
+pub use source::{
+    Blank, CheXlocalizeSpec, CheXpertSpec, CocoSpec, DataSpec, FindingSpec, FolderSpec, Imported,
+    MissingMask, Problem, Uncertain, import_all,
+};
 pub use streams::{Stream, stream_rng};
 pub use template::Template;
 pub use unlabeled::{StrongView, UnlabeledBatch, ViewSpec};

@@ -120,7 +120,7 @@ mod tests {
     use shared::preprocess::PreprocessSpec;
 
     use super::*;
-    use crate::dataset::{FolderSpec, load_annotated};
+    use crate::dataset::{FolderSpec, Imported, load_annotated};
 
     fn preprocess() -> PreprocessSpec {
         PreprocessSpec { input_size: 64, ..PreprocessSpec::default() }
@@ -155,7 +155,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let index = folder.import("phantoms", dir.path()).unwrap();
+        let index = folder.import("phantoms", dir.path()).and_then(Imported::into_index).unwrap();
         let annotated = load_annotated(&index.records[0], &["heart".to_owned()]).unwrap();
         let phantom = render(&pool_params(&spec, 0)).unwrap();
         assert_eq!(annotated.frame, phantom.frame);

@@ -115,7 +115,21 @@ pub fn load_samples(
     labels: &[String],
     spec: &PreprocessSpec,
 ) -> Result<Vec<Sample>, DatasetError> {
-    in_parallel(records.len(), |i| Ok(load_annotated(&records[i], labels)?.to_sample(spec)))
+    load_samples_on(cores(), records, labels, spec)
+}
+
+/// As [`load_samples`], on `workers` threads.
+pub fn load_samples_on(
+    workers: usize,
+    records: &[Record],
+    labels: &[String],
+    spec: &PreprocessSpec,
+) -> Result<Vec<Sample>, DatasetError> {
+    in_parallel_on(workers, records.len(), |i| Ok(load_annotated(&records[i], labels)?.to_sample(spec)))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `f(0..n)` on all cores; results in order, the first error by number.
@@ -123,7 +137,15 @@ pub(crate) fn in_parallel<T: Send>(
     n: usize,
     f: impl Fn(usize) -> Result<T, DatasetError> + Sync,
 ) -> Result<Vec<T>, DatasetError> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(n.max(1));
+    in_parallel_on(cores(), n, f)
+}
+
+fn in_parallel_on<T: Send>(
+    workers: usize,
+    n: usize,
+    f: impl Fn(usize) -> Result<T, DatasetError> + Sync,
+) -> Result<Vec<T>, DatasetError> {
+    let workers = workers.clamp(1, n.max(1));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();

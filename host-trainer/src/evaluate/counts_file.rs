@@ -141,7 +141,7 @@ mod tests {
         assert!(refusal(|counts| counts.schema.major = 9).contains("schema 9.0"));
         assert!(refusal(|counts| counts.own_classes = 3).contains("own_classes"));
         assert!(refusal(|counts| counts.images.push(counts.images[0].clone())).contains("image a stands"));
-        assert!(refusal(|counts| drop(counts.images[0].classes.pop())).contains("1 classes of 2"));
+        assert!(refusal(|counts| counts.images[0].classes.truncate(1)).contains("1 classes of 2"));
         let too_much = |counts: &mut StoredCounts| {
             if let Some(counts) = &mut counts.images[0].classes[0] {
                 counts.source.intersection = 9;

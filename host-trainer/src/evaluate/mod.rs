@@ -16,6 +16,8 @@ pub mod chexlocalize;
 mod counts;
 mod counts_file;
 mod error;
+#[cfg(feature = "torch")]
+mod gate;
 mod mask_folder;
 mod paired;
 mod protocol;

@@ -185,7 +185,7 @@ mod tests {
         let (a, low, high) = (model(|i| 20 + i as u64), model(|i| 15 + i as u64), model(|i| 25 + i as u64));
         let mut turned = high.clone();
         turned.reverse();
-        let paired = compare(&[a.clone()], &[low, turned]).unwrap().unwrap();
+        let paired = compare(std::slice::from_ref(&a), &[low, turned]).unwrap().unwrap();
         assert!(paired.difference.value.abs() < 1e-12 && paired.b > 0.4, "{paired:?}");
         let same = compare(std::slice::from_ref(&a), std::slice::from_ref(&a)).unwrap().unwrap();
         assert_eq!((same.difference.low, same.difference.high, same.p_value), (0.0, 0.0, 1.0));

@@ -5,13 +5,15 @@ use shared::postprocess::{Logits, segment};
 use shared::preprocess::{PreprocessSpec, letterbox_frame};
 use tch::{Kind, Tensor, no_grad};
 
+use super::gate::{GateCase, best_gate};
 use super::{EvaluateError, Reliability, ThresholdSearch};
 use crate::config::Config;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet};
 
-/// Computes logits `[1, C, S, S]` from a normalised image `[1, 1, S, S]`: a network, or a quantized one.
-type Forward<'a> = dyn Fn(&Tensor) -> Result<Tensor, EvaluateError> + 'a;
+/// Computes the outputs of a normalised image `[1, 1, S, S]`: logits `[1, C, S, S]`, and perhaps the auxiliary head's
+/// `[1, C, 1, 1]`.
+type Forward<'a> = dyn Fn(&Tensor) -> Result<Vec<Tensor>, EvaluateError> + 'a;
 
 /// A network with the device's own pre- and postprocessing around it.
 pub struct Predictor<'a> {
@@ -19,6 +21,16 @@ pub struct Predictor<'a> {
     device: tch::Device,
     preprocess: PreprocessSpec,
     classes: Vec<ClassSpec>,
+    /// By class: the probability of presence below which its mask is emptied.
+    gates: Vec<f32>,
+}
+
+/// What a network says of one image.
+struct Answer {
+    /// C × S × S.
+    logits: Vec<f32>,
+    /// Probability by class that it is there at all; none without an auxiliary head.
+    presence: Option<Vec<f32>>,
 }
 
 /// What validation images say about a network's probabilities.
@@ -31,9 +43,10 @@ pub struct Fitted {
 }
 
 impl<'a> Predictor<'a> {
-    /// Around a network, with all thresholds at 0.5.
+    /// Around a network, with all thresholds at 0.5 and all gates open.
     pub fn new(config: &Config, net: TorchNet) -> Self {
-        Self::with_forward(config, net.device(), move |image| Ok(net.forward(image, Mode::Eval)?))
+        let device = net.device();
+        Self::around(config, device, move |image| Ok(net.forward_all(image, Mode::Eval)?))
     }
 
     /// Around any forward pass that ends in logits on a CPU or on `device`.
@@ -42,11 +55,20 @@ impl<'a> Predictor<'a> {
         device: tch::Device,
         forward: impl Fn(&Tensor) -> Result<Tensor, EvaluateError> + 'a,
     ) -> Self {
+        Self::around(config, device, move |image| Ok(vec![forward(image)?]))
+    }
+
+    fn around(
+        config: &Config,
+        device: tch::Device,
+        forward: impl Fn(&Tensor) -> Result<Vec<Tensor>, EvaluateError> + 'a,
+    ) -> Self {
         Self {
             forward: Box::new(forward),
             device,
             preprocess: config.preprocess.clone(),
             classes: config.classes.iter().map(|class| class.spec(0.5)).collect(),
+            gates: vec![0.0; config.classes.len()],
         }
     }
 
@@ -62,7 +84,7 @@ impl<'a> Predictor<'a> {
     }
 
     /// Sets the thresholds that are best on these samples, and gives their IoU; classes that no sample
-    /// annotates keep theirs.
+    /// annotates keep theirs. A network with an auxiliary head gets the gates that are best with them.
     pub fn fit_thresholds(&mut self, samples: &[Sample]) -> Result<Vec<Option<f64>>, EvaluateError> {
         let best = self.fit(samples)?.thresholds.best();
         Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
@@ -72,18 +94,37 @@ impl<'a> Predictor<'a> {
     pub fn fit(&mut self, samples: &[Sample]) -> Result<Fitted, EvaluateError> {
         let classes = self.classes.len();
         let (mut thresholds, mut reliability) = (ThresholdSearch::new(classes), Reliability::new(classes));
+        let mut answers = Vec::new();
         for sample in samples {
-            let image = sample.normalized(self.preprocess.mean, self.preprocess.std);
-            let logits = self.logits(&image)?;
-            thresholds.add(sample, &logits);
-            reliability.add(sample, &logits);
+            let answer = self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?;
+            thresholds.add(sample, &answer.logits);
+            reliability.add(sample, &answer.logits);
+            // Kept only where gates are to be fitted.
+            answers.extend(answer.presence.is_some().then_some((sample, answer)));
         }
         for (class, found) in self.classes.iter_mut().zip(thresholds.best()) {
             if let Some((threshold, _)) = found {
                 class.threshold = threshold;
             }
         }
+        for (class, gate) in self.gates.iter_mut().enumerate() {
+            let level = logit(self.classes[class].threshold);
+            let case = |(sample, answer): &(&Sample, Answer)| {
+                let (truth, presence) = (sample.mask(class)?, answer.presence.as_ref()?[class]);
+                let size = sample.size();
+                let plane = &answer.logits[class * size * size..(class + 1) * size * size];
+                let found =
+                    Mask::from_data(size, size, plane.iter().map(|v| u8::from(*v >= level)).collect());
+                Some(GateCase::new(presence, &truth, &found))
+            };
+            *gate = best_gate(&answers.iter().filter_map(case).collect::<Vec<_>>());
+        }
         Ok(Fitted { thresholds, reliability })
+    }
+
+    /// By class: the probability of presence below which its mask is emptied; 0: never.
+    pub fn gates(&self) -> &[f32] {
+        &self.gates
     }
 
     /// Sets one threshold for all classes.
@@ -96,20 +137,35 @@ impl<'a> Predictor<'a> {
     /// Masks of a radiograph on a grid of (rows, columns) over it, a class each.
     pub fn masks(&self, frame: &PixelFrame, grid: (usize, usize)) -> Result<Vec<Mask>, EvaluateError> {
         let boxed = letterbox_frame(frame, &self.preprocess);
-        let values = self.logits(&boxed.normalize(&self.preprocess))?;
+        let answer = self.answer(&boxed.normalize(&self.preprocess))?;
         let size = self.preprocess.input_size;
-        let logits = Logits::new(self.classes.len(), size, size, &values)?;
+        let logits = Logits::new(self.classes.len(), size, size, &answer.logits)?;
         let results = segment(&logits, &boxed.letterbox, &self.classes, grid)?;
-        Ok(results.into_iter().map(|result| result.mask).collect())
+        let mut masks: Vec<Mask> = results.into_iter().map(|result| result.mask).collect();
+        for (class, presence) in answer.presence.iter().flatten().enumerate() {
+            if *presence < self.gates[class] {
+                masks[class] = Mask::empty(grid.0, grid.1);
+            }
+        }
+        Ok(masks)
     }
 
-    /// C × S × S logits of a normalised image.
-    fn logits(&self, image: &[f32]) -> Result<Vec<f32>, EvaluateError> {
+    fn answer(&self, image: &[f32]) -> Result<Answer, EvaluateError> {
         let size = self.preprocess.input_size as i64;
         no_grad(|| {
             let image = Tensor::f_from_slice(image)?.f_view([1, 1, size, size])?.f_to_device(self.device)?;
-            let logits = (self.forward)(&image)?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
-            Ok(Vec::try_from(&logits.f_contiguous()?.f_view(-1)?)?)
+            let flat = |tensor: &Tensor| -> Result<Vec<f32>, EvaluateError> {
+                let tensor = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
+                Ok(Vec::try_from(&tensor.f_contiguous()?.f_view(-1)?)?)
+            };
+            let outputs = (self.forward)(&image)?;
+            let presence = outputs.get(1).map(|head| flat(&head.f_sigmoid()?)).transpose()?;
+            Ok(Answer { logits: flat(&outputs[0])?, presence })
         })
     }
+}
+
+/// The logit of a probability.
+fn logit(p: f32) -> f32 {
+    (p / (1.0 - p)).ln()
 }

@@ -282,7 +282,8 @@ mod tests {
         assert_eq!(find("view=PA", Protocol::Dataset, Measure::Dice).unwrap().interval.value, 1.0);
         assert_eq!(find("all", Protocol::Chexlocalize, Measure::Nsd).unwrap().interval.value, 0.75);
         assert_eq!(find("all", Protocol::Dataset, Measure::Nsd), None);
-        assert_eq!(report.nsd_tolerance, 5.0);
+        // The grid's side is 320 by default.
+        assert_eq!(report.nsd_tolerance, 6.0);
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["rows"].as_array().unwrap().iter().any(|row| row["measure"] == "nsd"));
     }

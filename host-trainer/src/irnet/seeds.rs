@@ -73,7 +73,7 @@ mod tests {
             image: (0..size * size).map(|p| if distance(p) < 10.0 { 60_000 } else { 5000 }).collect(),
             targets: Vec::new(),
         };
-        let values: Vec<f32> = (0..size * size).map(|p| (-distance(p) / 10.0).exp()).collect();
+        let values: Vec<f32> = (0..size * size).map(|p| (-(distance(p) / 9.0).powi(4)).exp()).collect();
         let map = ClassMap { decision: Decision::Use, values };
         let unused = ClassMap { decision: Decision::Skip, values: vec![0.0; size * size] };
         let seeded = seeds(&sample, &[map, unused], &IrnetSpec::default()).unwrap();

@@ -53,7 +53,7 @@ impl WalkSpec {
 ///
 /// The released code squares the dense matrix `exp_times` times; this applies the sparse matrix 2^`exp_times` times,
 /// which is the same product in another order. It also pads edges with 1, which leaves no affinity to the padding:
-/// here there is none.
+/// here there is none. Sums are in f64, or hundreds of steps would drift.
 ///
 /// # Panics
 /// If `edge` does not hold `rows × cols` values, or `cams` no multiple of them.
@@ -66,17 +66,17 @@ pub fn propagate(cams: &[f32], edge: &[f32], rows: usize, cols: usize, spec: &Wa
     }
     assert!(cams.len().is_multiple_of(n), "each map of {rows} × {cols} needs as many values");
 
-    let open: Vec<f32> = edge.iter().map(|e| 1.0 - e.clamp(0.0, 1.0)).collect();
+    let open: Vec<f64> = edge.iter().map(|&e| 1.0 - f64::from(e).clamp(0.0, 1.0)).collect();
     let walk = Walk::new(&open, rows, cols, spec);
     let mut result = Vec::with_capacity(cams.len());
     let mut next = vec![0.0; n];
     for cam in cams.chunks_exact(n) {
-        let mut map: Vec<f32> = cam.iter().zip(&open).map(|(v, o)| v * o).collect();
+        let mut map: Vec<f64> = cam.iter().zip(&open).map(|(&v, o)| f64::from(v) * o).collect();
         for _ in 0..1_u64.checked_shl(spec.exp_times).unwrap_or(u64::MAX) {
             walk.step(&map, &mut next);
             std::mem::swap(&mut map, &mut next);
         }
-        result.append(&mut map);
+        result.extend(map.iter().map(|&v| v as f32));
     }
     result
 }
@@ -86,23 +86,23 @@ struct Walk {
     rows: usize,
     cols: usize,
     /// For each way to a neighbour, the affinity of all pixels that have that neighbour, in reading order.
-    ways: Vec<((usize, isize), Vec<f32>)>,
+    ways: Vec<((usize, isize), Vec<f64>)>,
     /// 1 / the sum of each column of the affinity matrix.
-    scale: Vec<f32>,
+    scale: Vec<f64>,
 }
 
 impl Walk {
     /// `open` is 1 − edge.
-    fn new(open: &[f32], rows: usize, cols: usize, spec: &WalkSpec) -> Self {
+    fn new(open: &[f64], rows: usize, cols: usize, spec: &WalkSpec) -> Self {
         // The power rises with its base, so the power of the least opening is the least of the powers.
-        let powers: Vec<f32> = open.iter().map(|o| o.powf(spec.beta)).collect();
+        let powers: Vec<f64> = open.iter().map(|o| o.powf(f64::from(spec.beta))).collect();
         let mut walk = Self { rows, cols, ways: Vec::new(), scale: Vec::new() };
         for Path { to: (dy, dx), cells } in search_paths(spec.radius) {
             let way = (dy as usize, dx as isize);
             let mut affinity = Vec::new();
             for (from, _, len) in walk.lines(way) {
                 let start = affinity.len();
-                affinity.resize(start + len, f32::INFINITY);
+                affinity.resize(start + len, f64::INFINITY);
                 for &(y, x) in &cells {
                     let cell = (from + y as usize * cols).wrapping_add_signed(x as isize);
                     for (least, power) in affinity[start..].iter_mut().zip(&powers[cell..]) {
@@ -129,7 +129,7 @@ impl Walk {
     }
 
     /// `next` = `map` · T.
-    fn step(&self, map: &[f32], next: &mut [f32]) {
+    fn step(&self, map: &[f64], next: &mut [f64]) {
         next.copy_from_slice(map);
         for (way, affinity) in &self.ways {
             let mut rest = affinity.as_slice();
@@ -148,7 +148,7 @@ impl Walk {
 }
 
 /// `sum` += `a` · `b`, value by value.
-fn add_product(sum: &mut [f32], a: &[f32], b: &[f32]) {
+fn add_product(sum: &mut [f64], a: &[f64], b: &[f64]) {
     for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
         *sum += a * b;
     }
@@ -233,19 +233,19 @@ mod tests {
 
         #[test]
         fn constants_and_the_weighted_sum_stay(
-            open in prop::collection::vec(0f32..=1.0, 6 * 8),
-            map in prop::collection::vec(0f32..=1.0, 6 * 8),
+            open in prop::collection::vec(0f64..=1.0, 6 * 8),
+            map in prop::collection::vec(0f64..=1.0, 6 * 8),
             radius in 1usize..9,
         ) {
             let walk = Walk::new(&open, 6, 8, &WalkSpec { radius, ..WalkSpec::default() });
             let mut next = vec![0.0; 48];
             walk.step(&vec![0.7; 48], &mut next);
-            prop_assert!(next.iter().all(|v| (v - 0.7).abs() < 1e-5));
+            prop_assert!(next.iter().all(|v| (v - 0.7).abs() < 1e-12));
             walk.step(&map, &mut next);
-            let mass = |map: &[f32]| map.iter().zip(&walk.scale).map(|(v, s)| v / s).sum::<f32>();
-            prop_assert!((mass(&next) - mass(&map)).abs() < 1e-4 * mass(&map).max(1.0));
-            let most = map.iter().copied().fold(0.0, f32::max);
-            prop_assert!(next.iter().all(|&v| (0.0..=most + 1e-5).contains(&v)));
+            let mass = |map: &[f64]| map.iter().zip(&walk.scale).map(|(v, s)| v / s).sum::<f64>();
+            prop_assert!((mass(&next) - mass(&map)).abs() < 1e-12 * mass(&map).max(1.0));
+            let most = map.iter().copied().fold(0.0, f64::max);
+            prop_assert!(next.iter().all(|&v| (0.0..=most + 1e-12).contains(&v)));
         }
     }
 }

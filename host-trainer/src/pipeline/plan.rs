@@ -29,7 +29,7 @@ pub enum StepKind {
         arm: ArmSpec,
         /// Expert masks; `usize::MAX`: all.
         budget: usize,
-        /// The fold that is judged on.
+        /// The fold that is judged on, and so not learned from; none without folds or without expert masks.
         fold: Option<usize>,
     },
     /// Judges a segmenter.
@@ -123,6 +123,8 @@ impl Plan {
         fold: Option<usize>,
         seed: u64,
     ) -> Result<usize, PipelineError> {
+        // Without expert masks all folds learn the same.
+        let fold = fold.filter(|_| arm.strong);
         let mut inputs = Vec::new();
         match arm.init {
             Init::Fresh => (),
@@ -222,6 +224,7 @@ fn single(config: &Config) -> StudySpec {
         consistency: config.consistency.is_some(),
         init: Init::Pretrain,
         teachers: None,
+        width: None,
         budgets: Vec::new(),
     };
     StudySpec {
@@ -257,11 +260,12 @@ mod tests {
     use super::*;
     use crate::config::tiny;
 
-    fn study(extra: &str) -> Config {
-        tiny(&format!(
+    fn study() -> Config {
+        tiny(
             r#"
-            findings = [{{ label = "enlarged_heart", class = "heart" }}]
-            {extra}
+            [[findings]]
+            label = "enlarged_heart"
+            class = "heart"
             [study]
             seeds = [1, 2]
             budgets = [2, 4]
@@ -271,16 +275,16 @@ mod tests {
             [[study.arm]]
             name = "saliency"
             strong = false
-            pseudo = {{ saliency = "grad-cam", irnet = true }}
+            pseudo = { saliency = "grad-cam", irnet = true }
             [[study.arm]]
             name = "mix"
-            pseudo = {{ saliency = "grad-cam", irnet = true }}
+            pseudo = { saliency = "grad-cam", irnet = true }
             [[study.arm]]
             name = "student"
             teachers = "mix"
             budgets = [4]
-            "#
-        ))
+            "#,
+        )
     }
 
     fn names(plan: &Plan, prefix: &str) -> usize {
@@ -289,7 +293,7 @@ mod tests {
 
     #[test]
     fn steps_are_shared_and_come_after_what_they_read() {
-        let plan = Plan::new(&study(""), &Index::default()).unwrap();
+        let plan = Plan::new(&study(), &Index::default()).unwrap();
         for (place, step) in plan.steps.iter().enumerate() {
             assert!(step.inputs.iter().all(|&input| input < place), "{}", step.name);
         }
@@ -311,15 +315,15 @@ mod tests {
             let plan = Plan::new(config, &index).unwrap();
             plan.steps.iter().find(|step| step.name == name).unwrap().key.clone()
         };
-        let (base, mut slower) = (study(""), study(""));
+        let (base, mut slower) = (study(), study());
         slower.train.learning_rate /= 2.0;
         assert_ne!(key(&base, "segmenter-mix-n2-s1"), key(&slower, "segmenter-mix-n2-s1"));
         assert_eq!(key(&base, "edges-grad-cam-empty-s1"), key(&slower, "edges-grad-cam-empty-s1"));
-        let mut other = study("");
+        let mut other = study();
         other.irnet.walk.beta += 1.0;
         assert_eq!(key(&base, "segmenter-strong-n2-s1"), key(&other, "segmenter-strong-n2-s1"));
         assert_ne!(key(&base, "segmenter-mix-n2-s1"), key(&other, "segmenter-mix-n2-s1"));
-        let mut logged = study("");
+        let mut logged = study();
         logged.train.log_every += 1;
         assert_eq!(key(&base, "report"), key(&logged, "report"));
     }

@@ -53,6 +53,12 @@ impl StudyRoles {
         Self { training, test }.checked()
     }
 
+    /// In cross-validation, for arms without expert masks: every image with one is judged on in some fold.
+    pub fn weak_only(index: &Index) -> Self {
+        let training = Roles { weak: index.of(Split::Weak), ..Roles::default() };
+        Self { training, test: Vec::new() }
+    }
+
     fn checked(self) -> Result<Self, PipelineError> {
         if self.test.is_empty() { Err(PipelineError::NothingToJudge) } else { Ok(self) }
     }

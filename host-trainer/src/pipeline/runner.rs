@@ -166,11 +166,11 @@ impl<'a> Runner<'a> {
     }
 
     fn roles(&self, budget: usize, fold: Option<usize>, seed: u64) -> Result<StudyRoles, PipelineError> {
-        match fold {
-            None => StudyRoles::of_splits(self.index, budget, seed),
-            Some(fold) => {
-                let folds = (fold, self.plan.study.folds);
-                StudyRoles::of_fold(self.index, folds, budget, self.config.seed, seed)
+        match (fold, self.plan.study.folds) {
+            (None, 0) => StudyRoles::of_splits(self.index, budget, seed),
+            (None, _) => Ok(StudyRoles::weak_only(self.index)),
+            (Some(fold), folds) => {
+                StudyRoles::of_fold(self.index, (fold, folds), budget, self.config.seed, seed)
             }
         }
     }

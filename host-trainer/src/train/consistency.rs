@@ -1,12 +1,13 @@
 //! Learning from images without masks: the answer to an image must not change with its grey values, with a patch of
 //! another image in it, or with missing features (UniMatch, Yang et al. 2023, arXiv:2208.09910). The answer to agree
-//! with is the moving average's (Mean Teacher, Tarvainen & Valpola 2017, arXiv:1703.01780), where it is sure.
+//! with is the moving average's (Mean Teacher, Tarvainen & Valpola 2017, arXiv:1703.01780) or, where there are any, the
+//! teachers' mean; either only where it is sure.
 
 use rand::RngCore;
 use tch::{Kind, TchError, Tensor, no_grad};
 
 use super::loss::{LossSpec, Targets, segmentation_loss};
-use super::{Nets, TrainError};
+use super::{Nets, Teachers, TrainError};
 use crate::config::ConsistencySpec;
 use crate::dataset::{Stream, UnlabeledBatch, stream_rng};
 use crate::net::{DECODER_READS, Mode};
@@ -15,6 +16,7 @@ use crate::net::{DECODER_READS, Mode};
 /// dropped features; all of it the views' where there is no such stream.
 pub(super) fn consistency_loss(
     nets: Nets<'_>,
+    teachers: Option<&Teachers>,
     batch: &UnlabeledBatch,
     size: usize,
     spec: &ConsistencySpec,
@@ -24,7 +26,10 @@ pub(super) fn consistency_loss(
     let device = nets.student.device();
     let tensor = |values: &[f32]| Tensor::f_from_slice(values)?.f_view([n, 1, s, s])?.f_to_device(device);
     let (weak, inside) = (tensor(&batch.weak)?, tensor(&batch.inside)?);
-    let answer = no_grad(|| nets.average.forward(&weak, Mode::Eval))?.f_sigmoid()?;
+    let answer = match teachers {
+        Some(teachers) => teachers.answer(&weak, 1.0)?,
+        None => no_grad(|| nets.average.forward(&weak, Mode::Eval))?.f_sigmoid()?,
+    };
     let taught = Taught::new(&answer, &inside, spec.confidence)?;
 
     let mut views = Vec::new();
@@ -135,7 +140,7 @@ mod tests {
         let loss = |step| {
             student.set_step_seed(1);
             let nets = Nets { student: &student, average: &average, seed: 1, step };
-            consistency_loss(nets, &batch, 64, &spec, LossSpec { bce: 1.0, dice: 1.0 }).unwrap()
+            consistency_loss(nets, None, &batch, 64, &spec, LossSpec { bce: 1.0, dice: 1.0 }).unwrap()
         };
         let (early, late) = (loss(0), loss(9));
         assert!(early.double_value(&[]) > 0.0);

@@ -22,14 +22,18 @@ impl Teachers {
     /// fade with the temperature.
     pub(super) fn loss(&self, images: &Tensor, student: &Tensor) -> Result<Tensor, TrainError> {
         let t = self.spec.temperature;
-        let answers = no_grad(|| -> Result<Vec<Tensor>, TrainError> {
+        Ok(imitation(student, &self.answer(images, t)?, t)?.f_mul_scalar(self.spec.weight)?)
+    }
+
+    /// The mean over the teachers of σ(t/T).
+    pub(super) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TrainError> {
+        no_grad(|| {
             let soft = |net: &TorchNet| -> Result<Tensor, TrainError> {
-                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(t)?.f_sigmoid()?)
+                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(temperature)?.f_sigmoid()?)
             };
-            self.nets.iter().map(soft).collect()
-        })?;
-        let taught = Tensor::f_stack(&answers, 0)?.f_mean_dim([0_i64].as_slice(), false, None)?;
-        Ok(imitation(student, &taught, t)?.f_mul_scalar(self.spec.weight)?)
+            let answers: Vec<Tensor> = self.nets.iter().map(soft).collect::<Result<_, _>>()?;
+            Ok(Tensor::f_stack(&answers, 0)?.f_mean_dim([0_i64].as_slice(), false, None)?)
+        })
     }
 }
 

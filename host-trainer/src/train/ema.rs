@@ -16,8 +16,8 @@ impl Ema {
     /// An average that begins as a copy of `source`.
     pub fn new(source: &TorchNet, decay: f64) -> Result<Self, TorchNetError> {
         let net = TorchNet::from_params(source.graph(), &source.to_params(), source.device())?;
-        let tensors =
-            |net: &TorchNet| net.trainable().into_iter().chain(net.buffers()).map(|(_, tensor)| tensor);
+        // Frozen parameters too: they are in the model as all others are.
+        let tensors = |net: &TorchNet| net.tensors().into_iter().map(|(_, tensor)| tensor);
         let pairs = tensors(&net).zip(tensors(source)).collect();
         Ok(Self { decay, net, pairs })
     }
@@ -71,5 +71,19 @@ mod tests {
         // Late: decay 0.9.
         ema.update(1000).unwrap();
         assert!((value(&ema) - 1.91).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_partly_frozen_network_is_averaged_name_by_name() {
+        use crate::net::{DeepLabConfig, Width, deeplab_v3_plus};
+        let config = DeepLabConfig { width: Width::Quarter, ..DeepLabConfig::default() };
+        let mut net = TorchNet::new(&deeplab_v3_plus(&config), tch::Device::Cpu, 1).unwrap();
+        net.freeze("encoder.");
+        let mut ema = Ema::new(&net, 0.5).unwrap();
+        ema.update(0).unwrap();
+        for ((name, average), (source, value)) in ema.net().tensors().iter().zip(net.tensors()) {
+            assert_eq!(*name, source);
+            assert!(average.equal(&value), "{name}");
+        }
     }
 }

@@ -125,9 +125,22 @@ impl Images {
             mean: preprocess.mean,
             std: preprocess.std,
         };
-        let validation = match self.validation.is_empty() {
+        // A class that nothing teaches must not decide which weights are the best.
+        let learned = self.pools.strong.iter().chain(&self.pools.weak).chain(&self.pools.phantoms);
+        let mut taught = vec![false; config.classes.len()];
+        for sample in learned {
+            taught.iter_mut().zip(&sample.targets).for_each(|(taught, target)| *taught |= target.is_some());
+        }
+        let mut validation = self.validation;
+        for sample in &mut validation {
+            sample.targets.iter_mut().zip(&taught).filter(|(_, t)| !**t).for_each(|(target, _)| *target = None);
+        }
+        let judged = |sample: &Sample| sample.targets.iter().any(Option::is_some);
+        let validation = match validation.is_empty() {
             true => None,
-            false => Some(ValidationSet::new(&self.validation, preprocess.mean, preprocess.std, device)?),
+            // A night's training must not end at its first validation.
+            false if !validation.iter().any(judged) => return Err(TrainError::NothingToValidate),
+            false => Some(ValidationSet::new(&validation, preprocess.mean, preprocess.std, device)?),
         };
         Ok(Segmentation {
             plan: Arc::new(BatchPlan::new(plan, config.augment.clone(), self.pools)?),

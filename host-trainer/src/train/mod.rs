@@ -69,6 +69,8 @@ pub use optimizer::{Optimizer, OptimizerSpec};
 #[cfg(feature = "torch")]
 pub use segmentation::Segmentation;
 #[cfg(feature = "torch")]
+pub(crate) use segmentation::upload;
+#[cfg(feature = "torch")]
 pub use session::{Outcome, Session, Start};
 #[cfg(feature = "torch")]
 pub use task::{Nets, Scores, Task};

@@ -47,7 +47,14 @@ impl Task for Segmentation {
             loss = loss.f_add(&teachers.loss(&images, &outputs[0])?)?;
         }
         if let (Some(spec), Some(unlabeled)) = (&self.consistency, &batch.unlabeled) {
-            loss = loss.f_add(&consistency_loss(nets, unlabeled, batch.size, spec, self.loss)?)?;
+            loss = loss.f_add(&consistency_loss(
+                nets,
+                self.teachers.as_ref(),
+                unlabeled,
+                batch.size,
+                spec,
+                self.loss,
+            )?)?;
         }
         Ok(loss)
     }
@@ -58,7 +65,8 @@ impl Task for Segmentation {
     }
 }
 
-fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
+/// The images and targets of a batch, on the device.
+pub(crate) fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
     let (n, c, s) = (batch.len as i64, batch.classes as i64, batch.size as i64);
     let tensor =
         |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);

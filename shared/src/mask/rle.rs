@@ -69,6 +69,13 @@ impl Rle {
         Self { size: [mask.rows(), mask.cols()], counts: compress(&runs(mask)) }
     }
 
+    /// From uncompressed runs, background first. Whether they fill `size` is found when the code is decoded.
+    pub fn from_runs(size: [usize; 2], runs: &[usize]) -> Self {
+        // Longer than any mask, and short enough to subtract.
+        let runs: Vec<usize> = runs.iter().map(|&run| run.min(MAX_PIXELS + 1)).collect();
+        Self { size, counts: compress(&runs) }
+    }
+
     /// Decodes to a mask. The runs must fill `size` exactly; work and memory are bounded by `size` and the
     /// length of `counts`.
     pub fn decode(&self) -> Result<Mask, RleError> {
@@ -207,6 +214,7 @@ mod tests {
         fn decode_inverts_encode(mask in masks()) {
             let rle = Rle::encode(&mask);
             prop_assert_eq!(rle.area().unwrap(), mask.area());
+            prop_assert_eq!(&Rle::from_runs(rle.size, &rle.runs().unwrap()), &rle);
             prop_assert_eq!(rle.decode().unwrap(), mask);
         }
 
@@ -273,6 +281,8 @@ mod tests {
         assert_eq!(decode([2, 2], "O"), RleError::Run { index: 0 });
         assert_eq!(decode([2, 2], "oooooooooooooooooooo"), RleError::Run { index: 0 });
         assert_eq!(decode([usize::MAX, 2], "4"), RleError::TooLarge { rows: usize::MAX, cols: 2 });
+        let long = Rle::from_runs([2, 2], &[1, usize::MAX, 0, 0, 3]).decode();
+        assert!(matches!(long, Err(RleError::Size { .. })), "{long:?}");
         assert_eq!(decode([1 << 20, 1 << 20], "4"), RleError::TooLarge { rows: 1 << 20, cols: 1 << 20 });
         // Every run is 2^59 longer than the one before the last: their growth must not overflow.
         let growing = "ooooooooooo?".repeat(64);

@@ -54,6 +54,16 @@ pub enum FrameError {
         /// Area limit.
         max_pixels: u64,
     },
+    /// A floating-point picture with a NaN or infinity.
+    #[error(
+        "pixel {position} of the image is {value}, which is no grey value; write it again as 16-bit integers"
+    )]
+    NotFinite {
+        /// Index of the first such sample.
+        position: usize,
+        /// Its value.
+        value: f32,
+    },
     /// The decoder failed: truncated, corrupt or an unsupported format.
     #[error("failed to decode image: {0}")]
     Decode(#[from] image::ImageError),
@@ -125,6 +135,15 @@ impl PixelFrame {
     /// From any decoded image; see [`PixelFrame::decode`].
     pub fn from_image(image: DynamicImage) -> Result<Self, FrameError> {
         let (cols, rows) = (image.width() as usize, image.height() as usize);
+        let floats: &[f32] = match &image {
+            DynamicImage::ImageRgb32F(i) => i.as_raw(),
+            DynamicImage::ImageRgba32F(i) => i.as_raw(),
+            _ => &[],
+        };
+        // Converted to integers it would be black.
+        if let Some(position) = floats.iter().position(|v| !v.is_finite()) {
+            return Err(FrameError::NotFinite { position, value: floats[position] });
+        }
         let samples = match image {
             DynamicImage::ImageLuma8(i) => i.into_raw().into_iter().map(|v| u16::from(v) * 257).collect(),
             other => other.into_luma16().into_raw(),
@@ -168,6 +187,13 @@ mod tests {
         let decoded = PixelFrame::decode(png(&gray.into()), ImageLimits::default()).unwrap();
         assert_eq!(decoded.samples(), [0, 128 * 257, 65_535]);
         assert_eq!(decoded.to_image8().into_raw(), [0, 128, 255]);
+    }
+
+    #[test]
+    fn a_nan_is_named_with_its_place() {
+        let image = image::Rgb32FImage::from_raw(1, 2, vec![0.5, 0.5, 0.5, 0.1, f32::NAN, 0.1]).unwrap();
+        let error = PixelFrame::from_image(image.into()).unwrap_err();
+        assert!(matches!(error, FrameError::NotFinite { position: 4, .. }), "{error}");
     }
 
     #[test]

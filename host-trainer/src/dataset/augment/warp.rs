@@ -50,39 +50,63 @@ impl Field {
 
     pub(super) fn apply(&self, sample: &Sample) -> Warped {
         let size = self.size;
-        let centre = size as f32 / 2.0;
         let letterbox = &sample.letterbox;
         let columns = letterbox.pad_left as f32..(letterbox.pad_left + letterbox.content_cols) as f32;
         let rows = letterbox.pad_top as f32..(letterbox.pad_top + letterbox.content_rows) as f32;
-        let mut taps = Vec::with_capacity(size * size);
         let mut inside = Vec::with_capacity(size * size);
+        let annotated: Vec<&[u8]> = sample.targets.iter().flatten().map(Vec::as_slice).collect();
+        let mut quads = Quad::all(&sample.image, &annotated, size);
+
+        let places: Vec<_> = (0..size).map(|at| self.place(at)).collect();
+        let (mut xs, mut ys) = (vec![0.0; size], vec![0.0; size]);
+        let mut taps = Taps::new(size);
         for r in 0..size {
-            for c in 0..size {
-                let (x, y) = (c as f32 + 0.5 - centre, r as f32 + 0.5 - centre);
-                let [dx, dy] = self.displacement(c, r);
-                let from = |[a, b, t]: [f32; 3], d: f32| a * x + b * y + t + d + centre;
-                let (x, y) = (from(self.affine[0], dx), from(self.affine[1], dy));
-                inside.push(columns.contains(&x) && rows.contains(&y));
-                taps.push(Tap::new(x, y, size));
+            self.sources(r, &places, &mut xs, &mut ys);
+            inside.extend(xs.iter().zip(&ys).map(|(x, y)| columns.contains(x) & rows.contains(y)));
+            taps.set(&xs, &ys);
+            for quad in &mut quads {
+                quad.read(&taps);
             }
         }
-        let image = taps.iter().map(|tap| tap.sample(&sample.image, size) / 65535.0).collect();
-        let target = |plane: &Vec<u8>| taps.iter().map(|tap| tap.sample(plane, size) / 255.0).collect();
-        Warped { image, inside, targets: sample.targets.iter().map(|t| t.as_ref().map(target)).collect() }
+        let mut planes = quads.into_iter().flat_map(|quad| quad.read);
+        let mut next = |scale: f32| {
+            let mut plane = planes.next().expect("a plane for the image and for each annotated class");
+            plane.iter_mut().for_each(|v| *v /= scale);
+            plane
+        };
+        let image = next(65535.0);
+        let targets = sample.targets.iter().map(|t| t.as_ref().map(|_| next(255.0))).collect();
+        Warped { image, inside, targets }
     }
 
-    /// Smooth interpolation (zero slope at the control points) of the displacement.
-    fn displacement(&self, col: usize, row: usize) -> [f32; 2] {
-        if self.control.is_empty() {
-            return [0.0; 2];
+    /// Where the pixels of row `r` come from.
+    fn sources(&self, r: usize, places: &[(usize, f32)], xs: &mut [f32], ys: &mut [f32]) {
+        let centre = self.size as f32 / 2.0;
+        let y = r as f32 + 0.5 - centre;
+        for ([a, b, t], line) in self.affine.into_iter().zip([&mut *xs, &mut *ys]) {
+            for (c, v) in line.iter_mut().enumerate() {
+                *v = a * (c as f32 + 0.5 - centre) + b * y + t;
+            }
         }
-        let place = |i: usize| {
-            let at = (i as f32 + 0.5) / self.size as f32 * (CONTROL - 1) as f32;
-            let cell = (at as usize).min(CONTROL - 2);
-            let t = at - cell as f32;
-            (cell, t * t * (3.0 - 2.0 * t))
-        };
-        let ((cx, tx), (cy, ty)) = (place(col), place(row));
+        if !self.control.is_empty() {
+            for (c, (x, y)) in xs.iter_mut().zip(ys.iter_mut()).enumerate() {
+                let [dx, dy] = self.displacement(places[c], places[r]);
+                (*x, *y) = (*x + dx, *y + dy);
+            }
+        }
+        xs.iter_mut().chain(ys).for_each(|v| *v += centre);
+    }
+
+    /// The control point before a row or column, and how far it is on the way to the next: smooth, with zero slope at
+    /// the control points.
+    fn place(&self, at: usize) -> (usize, f32) {
+        let at = (at as f32 + 0.5) / self.size as f32 * (CONTROL - 1) as f32;
+        let cell = (at as usize).min(CONTROL - 2);
+        let t = at - cell as f32;
+        (cell, t * t * (3.0 - 2.0 * t))
+    }
+
+    fn displacement(&self, (cx, tx): (usize, f32), (cy, ty): (usize, f32)) -> [f32; 2] {
         let point = |x: usize, y: usize| self.control[y * CONTROL + x];
         let (a, b, c, d) = (point(cx, cy), point(cx + 1, cy), point(cx, cy + 1), point(cx + 1, cy + 1));
         std::array::from_fn(|i| {
@@ -92,39 +116,109 @@ impl Field {
     }
 }
 
-/// Bilinear interpolation at one place: four neighbours and their weights; neighbours outside count as 0.
-struct Tap {
-    first: usize,
-    weights: [f32; 4],
+/// Zeros around a plane: before its first pixel and after its last, so that no neighbour is missing.
+const BORDER: [usize; 2] = [1, 2];
+
+/// Bilinear interpolation at the places of a row: the first of four neighbours and how far the place is from it.
+struct Taps {
+    size: usize,
+    first: Vec<u32>,
+    right: Vec<f32>,
+    down: Vec<f32>,
 }
 
-impl Tap {
-    /// At continuous (x, y), pixel centres at +0.5, of a grid of `size`².
-    fn new(x: f32, y: f32, size: usize) -> Self {
-        let split = |v: f32| {
-            let v = v - 0.5;
-            let low = v.floor();
-            (low as i64, v - low)
-        };
-        let ((x0, fx), (y0, fy)) = (split(x), split(y));
-        let last = size as i64 - 1;
-        // Neighbours are taken at (cx, cy) .. +1, so that the index stays inside; weights follow.
-        let axis = |low: i64, fraction: f32| -> (usize, [f32; 2]) {
-            match low {
-                -1 => (0, [fraction, 0.0]),
-                low if low == last => ((last - 1).max(0) as usize, [0.0, 1.0 - fraction]),
-                low if (0..last).contains(&low) => (low as usize, [1.0 - fraction, fraction]),
-                _ => (0, [0.0; 2]),
-            }
-        };
-        let ((cx, wx), (cy, wy)) = (axis(x0, fx), axis(y0, fy));
-        Self { first: cy * size + cx, weights: [wy[0] * wx[0], wy[0] * wx[1], wy[1] * wx[0], wy[1] * wx[1]] }
+impl Taps {
+    fn new(size: usize) -> Self {
+        Self { size, first: vec![0; size], right: vec![0.0; size], down: vec![0.0; size] }
     }
 
-    fn sample<T: Copy + Into<f32>>(&self, plane: &[T], size: usize) -> f32 {
-        let [a, b, c, d] = self.weights;
-        let (top, bottom) = (&plane[self.first..], &plane[self.first + size..]);
-        a * top[0].into() + b * top[1].into() + c * bottom[0].into() + d * bottom[1].into()
+    /// At continuous (x, y), pixel centres at +0.5. Places beyond the border read zeros.
+    fn set(&mut self, xs: &[f32], ys: &[f32]) {
+        let line = (self.size + BORDER[0] + BORDER[1]) as i32;
+        let last = self.size as f32;
+        let split = |v: f32| {
+            let v = (v - 0.5).max(-1.0).min(last);
+            let (low, whole) = floor(v);
+            (low + BORDER[0] as i32, v - whole)
+        };
+        let places = xs.iter().zip(ys);
+        let taps = self.first.iter_mut().zip(&mut self.right).zip(&mut self.down);
+        for (((first, right), down), (x, y)) in taps.zip(places) {
+            let ((cx, fx), (cy, fy)) = (split(*x), split(*y));
+            *first = (cy * line + cx) as u32;
+            (*right, *down) = (fx, fy);
+        }
+    }
+}
+
+/// The largest whole number that is not above `v`, for |v| below 2²²: plain arithmetic, which becomes vector code on
+/// processors without an instruction for it.
+#[inline(always)]
+fn floor(v: f32) -> (i32, f32) {
+    /// Adding it leaves the nearest whole number in the lowest bits.
+    const MAGIC: f32 = 12_582_912.0;
+    let nearest = v + MAGIC;
+    let (number, whole) = (nearest.to_bits().wrapping_sub(MAGIC.to_bits()) as i32, nearest - MAGIC);
+    if whole > v { (number - 1, whole - 1.0) } else { (number, whole) }
+}
+
+/// Four planes side by side, so that one pass over the neighbours serves them all.
+struct Quad {
+    line: usize,
+    pixels: Vec<[f32; 4]>,
+    /// What was read so far of each plane.
+    read: Vec<Vec<f32>>,
+}
+
+impl Quad {
+    /// The image and the targets, in this order.
+    fn all(image: &[u16], targets: &[&[u8]], size: usize) -> Vec<Self> {
+        let line = size + BORDER[0] + BORDER[1];
+        let count = 1 + targets.len();
+        let quad = |first: usize| {
+            let mut pixels = vec![[0.0; 4]; line * line];
+            let lanes = (count - first).min(4);
+            for r in 0..size {
+                let pixels = &mut pixels[(r + BORDER[0]) * line + BORDER[0]..][..size];
+                for lane in 0..lanes {
+                    match first + lane {
+                        0 => fill(pixels, lane, &image[r * size..]),
+                        plane => fill(pixels, lane, &targets[plane - 1][r * size..]),
+                    }
+                }
+            }
+            let read = (0..lanes).map(|_| Vec::with_capacity(size * size)).collect();
+            Self { line, pixels, read }
+        };
+        (0..count).step_by(4).map(quad).collect()
+    }
+
+    /// Reads a row of each plane.
+    fn read(&mut self, taps: &Taps) {
+        let mut row = vec![[0.0; 4]; taps.size];
+        let places = taps.first.iter().zip(&taps.right).zip(&taps.down);
+        for (value, ((first, right), down)) in row.iter_mut().zip(places) {
+            let first = *first as usize;
+            let (left, up) = (1.0 - right, 1.0 - down);
+            let weights = [up * left, up * right, down * left, down * right];
+            let (top, bottom) = (&self.pixels[first..][..2], &self.pixels[first + self.line..][..2]);
+            for i in 0..4 {
+                value[i] = weights[0] * top[0][i]
+                    + weights[1] * top[1][i]
+                    + weights[2] * bottom[0][i]
+                    + weights[3] * bottom[1][i];
+            }
+        }
+        for (lane, plane) in self.read.iter_mut().enumerate() {
+            plane.extend(row.iter().map(|value| value[lane]));
+        }
+    }
+}
+
+/// Sets one of four planes of a line.
+fn fill<T: Copy + Into<f32>>(pixels: &mut [[f32; 4]], lane: usize, values: &[T]) {
+    for (pixel, value) in pixels.iter_mut().zip(values) {
+        pixel[lane] = (*value).into();
     }
 }
 
@@ -134,8 +228,18 @@ mod tests {
 
     #[test]
     fn taps_interpolate_inside_and_fade_out_at_the_border() {
-        let plane: Vec<f32> = (0..16).map(|v| v as f32).collect();
-        let at = |x, y| Tap::new(x, y, 4).sample(&plane, 4);
+        let image: Vec<u16> = (0..16).collect();
+        let mask: Vec<u8> = (0..16).map(|v| 2 * v).collect();
+        let at = |x, y| {
+            let mut quads = Quad::all(&image, &[&mask; 4], 4);
+            let mut taps = Taps::new(4);
+            taps.set(&[x; 4], &[y; 4]);
+            quads.iter_mut().for_each(|quad| quad.read(&taps));
+            let planes: Vec<f32> = quads.iter().flat_map(|quad| &quad.read).map(|plane| plane[0]).collect();
+            assert_eq!(planes.len(), 5);
+            assert!(planes[1..].iter().all(|v| *v == 2.0 * planes[0]), "{planes:?}");
+            planes[0]
+        };
         assert_eq!(at(0.5, 0.5), 0.0);
         assert_eq!(at(2.0, 1.5), 5.5);
         assert_eq!(at(3.5, 3.5), 15.0);
@@ -143,5 +247,14 @@ mod tests {
         assert_eq!(at(0.0, 3.5), 6.0);
         assert_eq!(at(5.1, 1.0), 0.0);
         assert_eq!(at(-3.0, -3.0), 0.0);
+        assert_eq!(at(f32::NAN, 1e30), 0.0);
+    }
+
+    #[test]
+    fn floor_is_the_one_of_the_standard_library() {
+        for v in [-1.0, -0.999_999_94, -1e-9, -0.0, 0.0, 0.499_999_97, 0.5, 1.5, 2.5, 318.999_97, 4096.0_f32]
+        {
+            assert_eq!(floor(v), (v.floor() as i32, v.floor()), "{v}");
+        }
     }
 }

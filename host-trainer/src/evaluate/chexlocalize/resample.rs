@@ -14,15 +14,12 @@ impl NumpyRandomState {
     pub(super) fn choice(&mut self, n: usize) -> Vec<usize> {
         let highest = n.saturating_sub(1) as u32;
         let mask = u32::MAX.checked_shr(highest.leading_zeros()).unwrap_or(0);
-        let mut draw = || {
+        let mut draw = || loop {
             // For a single value, numpy takes no word.
-            while highest > 0 {
-                let word = self.0.next_u32() & mask;
-                if word <= highest {
-                    return word as usize;
-                }
+            let word = if highest == 0 { 0 } else { self.0.next_u32() & mask };
+            if word <= highest {
+                return word as usize;
             }
-            0
         };
         (0..n).map(|_| draw()).collect()
     }

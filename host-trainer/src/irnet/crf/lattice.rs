@@ -10,7 +10,8 @@ use super::{Filter, Pair};
 /// everywhere.
 ///
 /// Two things make it an approximation: the sampled kernel, and that only corners next to a point exist, so what
-/// blur would carry over an empty corner is lost.
+/// blur would carry over an empty corner is lost. On the pictures of the tests, weighted means of values in 0..=1
+/// are off by up to 0.06, and by less than 0.02 on average.
 pub(super) struct Lattice {
     dims: usize,
     /// Corners of every point's simplex, `[points × (dims + 1)]`. Corner 0 is none: it stays zero.
@@ -302,9 +303,14 @@ mod tests {
         assert_eq!(keys.len(), all.len());
     }
 
-    /// Normalised filters, ours and exact, over a random grey picture: the greatest and the mean relative error.
-    fn errors(seed: u64, side: usize, sxy: f32, grey: Option<f32>) -> (f32, f32) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    /// Weighted means of values in 0..=1 over a random grey picture, ours and exact: the greatest and the mean error.
+    fn errors(
+        side: usize,
+        sxy: f32,
+        grey: Option<f32>,
+        value: impl Fn(usize, &mut ChaCha8Rng) -> f32,
+    ) -> (f32, f32) {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
         let n = side * side;
         let mut features = Vec::new();
         for i in 0..n {
@@ -314,22 +320,24 @@ mod tests {
             }
         }
         let dims = features.len() / n;
-        let values: Vec<Pair> = (0..n).map(|_| [1.0, rng.random_range(0.0..1.0)]).collect();
+        let values: Vec<Pair> = (0..n).map(|i| [1.0, value(i, &mut rng)]).collect();
         let (mut ours, mut exact) = (vec![[0.0; 2]; n], vec![[0.0; 2]; n]);
         Lattice::new(&features, dims).filter(&values, &mut ours);
         BruteForce::new(&features, dims).filter(&values, &mut exact);
-        let each = ours.iter().zip(&exact).map(|(a, b)| ((a[1] / a[0]) / (b[1] / b[0]) - 1.0).abs());
+        let each = ours.iter().zip(&exact).map(|(a, b)| (a[1] / a[0] - b[1] / b[0]).abs());
         (each.clone().fold(0.0, f32::max), each.sum::<f32>() / n as f32)
     }
 
     #[test]
     fn weighted_means_are_near_the_exact_ones() {
-        for (seed, side, sxy, grey) in
-            [(3, 24, 3.0, None), (4, 32, 3.0, None), (5, 24, 50.0, Some(5.0)), (6, 24, 6.0, Some(10.0))]
+        for (side, sxy, grey) in
+            [(24, 3.0, None), (32, 3.0, None), (24, 50.0, Some(5.0)), (24, 6.0, Some(10.0))]
         {
-            let (worst, mean) = errors(seed, side, sxy, grey);
-            println!("sxy {sxy} grey {grey:?}: worst {worst}, mean {mean}");
-            assert!(worst < 0.25 && mean < 0.05, "sxy {sxy} grey {grey:?}: worst {worst}, mean {mean}");
+            let noise = errors(side, sxy, grey, |_, rng| rng.random_range(0.0..1.0));
+            let half = errors(side, sxy, grey, |i, _| f32::from(u8::from(i % side < side / 2)));
+            for (kind, (worst, mean)) in [("noise", noise), ("half", half)] {
+                assert!(worst < 0.08 && mean < 0.02, "{kind}, {sxy}, {grey:?}: worst {worst}, mean {mean}");
+            }
         }
     }
 }

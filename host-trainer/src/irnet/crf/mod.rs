@@ -8,8 +8,9 @@
 //!
 //! A radiograph is grey, that is red = green = blue, so the colour distance of two pixels is √3 times that of their
 //! grey levels and the appearance kernel is the same function of (x, y, √3·grey). It is filtered on a lattice in
-//! these three dimensions where `DenseCRF2D` takes five: the kernel is equal, and of the two approximations this is
-//! the closer and the faster one.
+//! these three dimensions where `DenseCRF2D` takes five: the kernel is equal and there is less to do, but the two
+//! lattices err differently, and near borders single pixels may get another label. On the test pictures (32 pixels
+//! wide) at least 98.8% of labels agree, and both are as near to exact inference.
 
 #[cfg(test)]
 mod brute_force;
@@ -48,7 +49,7 @@ pub fn refine(
 ///
 /// # Panics
 /// If `image` or `labels` do not hold `rows × cols` values or a label is not below `count`.
-pub fn probabilities(
+fn probabilities(
     image: &[u8],
     rows: usize,
     cols: usize,
@@ -108,7 +109,7 @@ fn likeliest(probabilities: &[f32], pixels: usize) -> Vec<u8> {
     let mut labels = vec![0; pixels];
     let Some((first, rest)) = probabilities.split_at_checked(pixels) else { return labels };
     let mut best = first.to_vec();
-    for (plane, label) in rest.chunks_exact(pixels.max(1)).zip(1_u8..) {
+    for (plane, label) in rest.chunks_exact(pixels.max(1)).zip(1..=u8::MAX) {
         for ((best, chosen), &p) in best.iter_mut().zip(&mut labels).zip(plane) {
             if p > *best {
                 (*best, *chosen) = (p, label);

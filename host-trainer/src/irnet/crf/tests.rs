@@ -79,21 +79,21 @@ fn difference(a: &[f32], b: &[f32], pixels: usize) -> Difference {
 fn with_the_same_features_it_is_pydensecrf() {
     for case in Case::all() {
         let d = difference(&case.ours(), &case.whole(&case.grey), case.rows * case.cols);
-        println!("{}: agree {}, mean {}, worst {}", case.name, d.agree, d.mean, d.worst);
-        assert!(d.agree > 0.998 && d.mean < 1e-3, "{}: {} {} {}", case.name, d.agree, d.mean, d.worst);
+        assert!(d.agree > 0.998 && d.worst < 1e-3, "{}: {} {} {}", case.name, d.agree, d.mean, d.worst);
     }
 }
 
 #[test]
-fn with_colour_features_pydensecrf_is_near_and_no_nearer_to_the_exact_answer() {
+fn with_colour_features_pydensecrf_is_near_and_so_is_the_exact_answer() {
     for case in Case::all() {
         let n = case.rows * case.cols;
         let (ours, colour, exact) = (case.ours(), case.whole(&case.colour), case.exact());
         let d = difference(&ours, &colour, n);
         let (we, they) = (difference(&ours, &exact, n), difference(&colour, &exact, n));
-        println!("{}: agree {}, mean {}, worst {}", case.name, d.agree, d.mean, d.worst);
-        println!("  to exact: ours {} {}, colour {} {}", we.agree, we.mean, they.agree, they.mean);
-        assert!(d.agree > 0.98 && d.mean < 0.05, "{}: {} {}", case.name, d.agree, d.mean);
+        assert!(d.agree > 0.98 && d.mean < 0.02, "{}: {} {}", case.name, d.agree, d.mean);
+        for near in [we, they] {
+            assert!(near.agree > 0.98 && near.mean < 0.02, "{}: {} {}", case.name, near.agree, near.mean);
+        }
     }
 }
 
@@ -117,13 +117,14 @@ fn scene(seed: u64, side: usize) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn the_lattice_gives_the_labels_of_exact_inference() {
     let local = CrfSpec { bilateral_sxy: 8.0, bilateral_srgb: 12.0, ..CrfSpec::default() };
+    // Weak ties leave probabilities away from 0 and 1, where errors of the filter show.
+    let soft = CrfSpec { gt_prob: 0.6, gaussian_compat: 0.5, bilateral_compat: 1.0, ..local };
     for seed in 0..6 {
-        for spec in [CrfSpec::default(), local] {
+        for spec in [CrfSpec::default(), local, soft] {
             let (image, labels) = scene(seed, 24);
             let ours = probabilities(&image, 24, 24, &labels, 2, &spec);
             let d = difference(&ours, &exact(&image, 24, &labels, 2, &spec), 24 * 24);
-            println!("{seed} {}: agree {}, mean {}, worst {}", spec.bilateral_sxy, d.agree, d.mean, d.worst);
-            assert!(d.agree >= 0.98 && d.mean < 0.03, "{seed}: {} {} {}", d.agree, d.mean, d.worst);
+            assert!(d.agree >= 0.98 && d.mean < 0.01, "{seed}: {} {} {}", d.agree, d.mean, d.worst);
         }
     }
 }
