@@ -104,7 +104,7 @@ pub(super) fn around(values: impl Iterator<Item = f64>, bounds: (f64, f64)) -> s
     if low > high {
         return 0.0..1.0;
     }
-    let room = ((high - low) * 0.08).max(0.01);
+    let room = ((high - low) * 0.08).max(0.02);
     (low - room).max(bounds.0)..(high + room).min(bounds.1)
 }
 

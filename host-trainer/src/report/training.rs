@@ -72,7 +72,7 @@ fn summary(history: &History) -> Section {
         format!("Last learning rate: {:.2e}", last.learning_rate),
         format!("Images a second, last: {:.1}", last.images_per_second),
     ];
-    let validated = history.rows().iter().filter(|row| row.mean_score.is_some());
+    let mut validated = history.rows().iter().filter(|row| row.mean_score.is_some());
     // The first among equals, as training keeps it.
     let better = |best: Option<&'_ HistoryRow>, row: &HistoryRow| {
         best.is_none_or(|best| row.mean_score > best.mean_score)
@@ -83,7 +83,7 @@ fn summary(history: &History) -> Section {
             best = Some(row);
         }
     }
-    let Some((best, last)) = best.zip(validated.last()) else {
+    let Some((best, last)) = best.zip(validated.next_back()) else {
         points.push("No validation: the last weights are the model".into());
         return section.list(points);
     };

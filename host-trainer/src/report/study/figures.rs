@@ -55,7 +55,7 @@ fn taught(view: &View<'_>, arm: &ArmSpec) -> String {
 /// IoU over all images.
 pub(super) fn main_tables(view: &View<'_>) -> Section {
     let mut section = Section::new("IoU").text(
-        "Dataset level: pixels of all images summed at the network's size, then one ratio. Per image, misses counted: \
+        "Dataset level: pixels of all images summed at the network's size, then one ratio. Per image (misses counted): \
          a ratio for every image at its own resolution, averaged over images where the expert's or the predicted mask \
          is not empty. The mean is over classes; arms that are taught some classes only have no figure of the others.",
     );

@@ -85,7 +85,7 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
     let mut any = false;
     for (kind, mark, name) in kinds {
         let mut table =
-            Grid::new(&["arm, expert masks", "against", "class", "protocol", "gain", "against the mark"], 4);
+            Grid::new(&["arm, expert masks", "against", "class", "protocol", "the mark is", "gain"], 5);
         let mut points = Vec::new();
         for protocol in [Protocol::Dataset, Protocol::ChexlocalizeFull] {
             let headlines = view.headlines(protocol);
@@ -97,8 +97,8 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
                     with_budget(&c.against, c.against_budget),
                     c.class.clone(),
                     protocol_name(protocol).to_owned(),
-                    gain(&c.paired),
                     verdict.to_string(),
+                    gain(&c.paired),
                 ]);
             }
             let reached = verdicts.iter().filter(|verdict| verdict.is_reached()).count();

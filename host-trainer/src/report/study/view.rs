@@ -10,7 +10,7 @@ pub(super) struct View<'a> {
 }
 
 /// What is compared with what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// Expert masks and more against expert masks alone.
     OverExperts,
@@ -74,7 +74,7 @@ impl<'a> View<'a> {
     }
 
     /// One comparison of each two arms over all sources: of the mean over classes, or of the only class that both are
-    /// taught.
+    /// taught. Kind by kind.
     pub(super) fn headlines(&self, protocol: Protocol) -> Vec<&'a Comparison> {
         let key = |c: &Comparison| (c.arm.clone(), c.budget, c.against.clone(), c.against_budget);
         let mut chosen: Vec<&Comparison> = Vec::new();
@@ -86,6 +86,7 @@ impl<'a> View<'a> {
                 Some(_) => (),
             }
         }
+        chosen.sort_by_key(|comparison| self.kind(comparison));
         chosen
     }
 
@@ -156,7 +157,7 @@ mod tests {
             .map(|c| (c.arm.as_str(), c.against.as_str(), c.class.as_str()))
             .collect();
         let expected =
-            [("saliency", "strong", "heart"), ("mix", "strong", "mean"), ("mix", "saliency", "heart")];
+            [("mix", "strong", "mean"), ("mix", "saliency", "heart"), ("saliency", "strong", "heart")];
         assert_eq!(classes, expected);
     }
 }

@@ -62,8 +62,8 @@ pub(super) fn beginning(init: Init) -> &'static str {
 pub(super) fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Dataset => "dataset level",
-        Protocol::Chexlocalize => "per image, both present",
-        Protocol::ChexlocalizeFull => "per image, misses counted",
+        Protocol::Chexlocalize => "per image (both present)",
+        Protocol::ChexlocalizeFull => "per image (misses counted)",
     }
 }
 

@@ -68,11 +68,15 @@ fn draw_class(view: &View<'_>, class: &str, area: &Area<'_>) -> DrawResult {
         .y_desc("IoU, dataset level")
         .x_label_formatter(&name)
         .y_label_formatter(&|y| format!("{y:.2}"))
-        .y_labels(6)
+        .y_labels(8)
         .draw()?;
     let arms = &view.results.study.arms;
+    // Arms with expert masks stand side by side at each budget; the others' whiskers at the right border.
+    let sides = [false, true].map(|strong| arms.iter().filter(|arm| arm.strong == strong).count());
     for (i, arm) in arms.iter().enumerate() {
-        let shift = (i as f64 - (arms.len() - 1) as f64 / 2.0) * DODGE.min(0.5 / arms.len() as f64);
+        let side = sides[usize::from(arm.strong)];
+        let before = arms[..i].iter().filter(|other| other.strong == arm.strong).count();
+        let shift = (before as f64 - (side - 1) as f64 / 2.0) * DODGE.min(0.5 / side as f64);
         let style = color(i).stroke_width(2);
         let cell = |budget: usize| view.iou(&arm.name, budget, class, Protocol::Dataset);
         if !arm.strong {
@@ -80,7 +84,7 @@ fn draw_class(view: &View<'_>, class: &str, area: &Area<'_>) -> DrawResult {
                 let y = cell.interval.value;
                 let ends = [(-ROOM, y), (right, y)];
                 chart.draw_series(DashedLineSeries::new(ends, 6, 5, style))?;
-                chart.draw_series(whisker(right - 0.12 + shift, cell).map(|path| path_of(path, i)))?;
+                chart.draw_series(whisker(right - 0.15 + shift, cell).map(|path| path_of(path, i)))?;
             }
             continue;
         }
