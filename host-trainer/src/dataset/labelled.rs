@@ -91,7 +91,7 @@ impl BatchSource for LabelledPlan {
         };
         for draw in number * self.batch as u64..(number + 1) * self.batch as u64 {
             let Labelled { sample, labels } =
-                super::plan::nth_of_epochs(&self.images, self.seed, Stream::Order, draw);
+                super::order::nth_of_epochs(&self.images, self.seed, Stream::Order, draw);
             let example = augment(sample, &self.augment, &mut stream_rng(self.seed, Stream::Augment, draw));
             batch.size = example.size;
             batch.ids.push(sample.id.clone());
