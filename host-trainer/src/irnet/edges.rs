@@ -108,7 +108,7 @@ mod tests {
         let mut sure = vec![0.0_f32; 128];
         for p in 0..64 {
             match p % 8 {
-                0..4 => sure[p] = 1.0,
+                0..=3 => sure[p] = 1.0,
                 5.. => sure[64 + p] = 1.0,
                 _ => (),
             }

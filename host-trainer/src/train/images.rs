@@ -133,7 +133,12 @@ impl Images {
         }
         let mut validation = self.validation;
         for sample in &mut validation {
-            sample.targets.iter_mut().zip(&taught).filter(|(_, t)| !**t).for_each(|(target, _)| *target = None);
+            sample
+                .targets
+                .iter_mut()
+                .zip(&taught)
+                .filter(|(_, t)| !**t)
+                .for_each(|(target, _)| *target = None);
         }
         let judged = |sample: &Sample| sample.targets.iter().any(Option::is_some);
         let validation = match validation.is_empty() {

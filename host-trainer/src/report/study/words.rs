@@ -180,6 +180,7 @@ mod tests {
             consistency: true,
             init: Init::Fresh,
             teachers: Some("mix".into()),
+            width: None,
             budgets: Vec::new(),
         };
         let text = lessons(&arm);
