@@ -7,6 +7,7 @@ use shared::bundle::sha256_hex;
 use shared::mask::Rle;
 
 use super::super::normal::{Line, image_path};
+use super::super::source::place::inside;
 use super::super::{DatasetError, Record, load_annotated};
 use super::ImportOptions;
 use super::examine::Examined;
@@ -33,7 +34,7 @@ pub(super) fn place(
         findings: record.findings.clone(),
         attributes: record.attributes.clone(),
     };
-    let path = options.out.join(&line.image);
+    let path = inside(options.out, &line.image, &record.id)?;
     let unwritten = |error: Box<dyn std::error::Error + Send + Sync>| DatasetError::Write {
         path: path.clone(),
         source: error,

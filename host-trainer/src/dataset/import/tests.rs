@@ -164,6 +164,38 @@ fn a_picture_in_two_splits_is_a_leak_and_the_lesser_split_loses_it() {
 }
 
 #[test]
+fn a_patient_in_two_splits_keeps_the_one_that_promises_most() {
+    let dir = data(&[
+        ("a.png", "1", "weak"),
+        ("b.png", "1", "strong_test"),
+        ("c.png", "1", "strong_train"),
+        ("d.png", "2", "strong_train"),
+        ("e.png", "2", "strong_val"),
+    ]);
+    let report = run(dir.path(), &out(&dir, "one"), None, true);
+    let text = texts(&report).join("\n");
+    assert!(text.contains("stands in strong_test (set/png/b.png) and in weak (set/png/a.png)"), "{text}");
+    let kept: Vec<String> = read(&out(&dir, "one")).into_iter().map(|record| record.id).collect();
+    assert_eq!(kept, ["set/png/b.png", "set/png/e.png"]);
+}
+
+#[test]
+fn an_id_that_leads_out_of_the_folder_is_not_imported() {
+    let dir = data(&ROWS);
+    run(dir.path(), &out(&dir, "one"), None, false);
+    let index = out(&dir, "one").join(INDEX_FILE);
+    let text = fs::read_to_string(&index).unwrap();
+    let evil = text.replace("\"id\":\"set/png/b.png\"", "\"id\":\"../../escaped.png\"");
+    assert_ne!(text, evil);
+    fs::write(&index, evil).unwrap();
+    let again = BTreeMap::from([("x".to_owned(), DataSpec::Index(IndexSpec { path: out(&dir, "one") }))]);
+    let (two, terms) = (out(&dir, "two"), BTreeMap::new());
+    let options = ImportOptions { out: &two, max_side: None, skip_broken: true, terms: &terms };
+    assert_eq!(import(&again, dir.path(), &options, &|_| ()).unwrap().written, Some(3));
+    assert!(!dir.path().join("escaped.png").exists());
+}
+
+#[test]
 fn a_picture_twice_in_a_split_is_listed() {
     let dir = data(&ROWS);
     let png = dir.path().join("set/png");

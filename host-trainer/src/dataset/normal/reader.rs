@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::source::Imported;
-use super::super::source::place::existing;
+use super::super::source::place::{existing, inside};
 use super::super::{DatasetError, MaskSource, Record};
 use super::{FORMAT, Header, INDEX_FILE, Line, VERSION};
 
@@ -86,6 +86,11 @@ fn record(folder: &Path, text: &str, place: &str) -> Result<Record, DatasetError
             )));
         }
         code.area().map_err(|error| bad(format!("the {label} mask of {}: {error}", line.id)))?;
+    }
+    // An import writes the image under its id: the id must not lead elsewhere either.
+    inside(folder, &line.id, place)?;
+    if line.patient.is_empty() {
+        return Err(bad(format!("{} has no patient; import the data anew", line.id)));
     }
     Ok(Record {
         image: existing(folder, &line.image, place)?,

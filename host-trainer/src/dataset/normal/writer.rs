@@ -161,6 +161,13 @@ mod tests {
             ("\"counts\":\"", "\"counts\":\"3", "line 2: the heart mask"),
             ("\"image\":\"images", "\"image\":\"..", "leaves the data folder"),
             ("images/set/a.png", "images/set/b.png", "does not exist"),
+            (
+                "\"id\":\"set/a.png\"",
+                "\"id\":\"../../a.png\"",
+                "line 2: \"../../a.png\" leaves the data folder",
+            ),
+            ("\"id\":\"set/a.png\"", "\"id\":\"/tmp/a.png\"", "leaves the data folder"),
+            ("\"patient\":\"set/1\"", "\"patient\":\"\"", "set/a.png has no patient"),
             ("\"split\":\"weak\"", "\"split\":\"other\"", "unknown variant"),
             ("\"source\":", "\"sauce\":", "unknown field"),
         ] {
