@@ -308,7 +308,7 @@ mod tests {
         };
         assert_eq!(both(spec()).unwrap().records.len(), 2);
         let error = both(FolderSpec { patients: Some("clinic".into()), ..spec() }).unwrap_err();
-        assert!(error.to_string().contains("patient clinic/1 stands in weak (a/"), "{error}");
+        assert!(error.to_string().contains("patient clinic/1 stands in strong_val (b/"), "{error}");
     }
 
     #[test]

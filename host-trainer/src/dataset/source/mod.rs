@@ -115,33 +115,45 @@ impl Imported {
         Ok(self.index)
     }
 
-    /// Leaves out images that were listed before and images of patients who stand in another split, and says
-    /// so.
+    /// Leaves out images that are listed twice and images of patients who stand in another split, and says so.
+    /// The split that promises most keeps its images, whatever the order of the tables: a test image is never
+    /// given up for one to learn from.
     fn keep_apart(&mut self) {
+        let mut best_of_id: BTreeMap<String, Split> = BTreeMap::new();
+        let mut best_of: BTreeMap<String, (Split, String)> = BTreeMap::new();
+        for record in &self.index.records {
+            let best = best_of_id.entry(record.id.clone()).or_insert(record.split);
+            *best = (*best).max(record.split);
+            let here = || (record.split, record.id.clone());
+            let best = best_of.entry(record.patient.clone()).or_insert_with(here);
+            if best.0 < record.split {
+                *best = here();
+            }
+        }
         let mut seen = BTreeSet::new();
-        let mut split_of: BTreeMap<String, (Split, String)> = BTreeMap::new();
         let problems = &mut self.problems;
         self.index.records.retain(|record| {
-            if !seen.insert(record.id.clone()) {
+            if let Some((best, best_id)) =
+                best_of.get(&record.patient).filter(|(best, _)| *best > record.split)
+            {
+                problems.push(two_splits(record, *best, best_id).into());
+                return false;
+            }
+            let lesser = best_of_id.get(&record.id).is_some_and(|best| *best > record.split);
+            if lesser || !seen.insert(record.id.clone()) {
                 problems.push(DatasetError::Duplicate { id: record.id.clone() }.into());
                 return false;
             }
-            let here = (record.split, record.id.clone());
-            let (first, first_id) = split_of.entry(record.patient.clone()).or_insert(here);
-            if *first == record.split {
-                return true;
-            }
-            problems.push(two_splits(record, *first, first_id).into());
-            false
+            true
         });
     }
 }
 
-fn two_splits(record: &Record, first: Split, first_id: &str) -> DatasetError {
+fn two_splits(record: &Record, best: Split, best_id: &str) -> DatasetError {
     DatasetError::PatientInTwoSplits {
         patient: record.patient.clone(),
-        first,
-        first_id: first_id.to_owned(),
+        first: best,
+        first_id: best_id.to_owned(),
         second: record.split,
         second_id: record.id.clone(),
     }
