@@ -65,6 +65,19 @@ impl Sample {
         self.image.iter().map(|&v| f32::from(v) / 65535.0).collect()
     }
 
+    /// Whether each pixel shows the radiograph, not padding.
+    pub(super) fn inside(&self) -> Vec<bool> {
+        let Letterbox { input_size, pad_top, pad_left, content_rows, content_cols, .. } = self.letterbox;
+        let rows = pad_top..pad_top + content_rows;
+        let cols = pad_left..pad_left + content_cols;
+        (0..input_size)
+            .flat_map(|r| {
+                let (in_row, cols) = (rows.contains(&r), cols.clone());
+                (0..input_size).map(move |c| in_row && cols.contains(&c))
+            })
+            .collect()
+    }
+
     /// Grey values as the network reads them: (v − mean) / std.
     pub fn normalized(&self, mean: f32, std: f32) -> Vec<f32> {
         let scale = 1.0 / std;

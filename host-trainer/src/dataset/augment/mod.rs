@@ -166,7 +166,7 @@ pub(super) fn augment_views(
 ) -> ShownViews {
     if !spec.enabled {
         let weak = sample.gray();
-        return ShownViews { inside: vec![true; weak.len()], strong: vec![weak.clone(); count], weak };
+        return ShownViews { inside: sample.inside(), strong: vec![weak.clone(); count], weak };
     }
     let warp::Warped { image: weak, inside, .. } =
         warp::Field::random(spec, sample.size(), rng).apply(sample);
@@ -296,6 +296,26 @@ mod tests {
         let spec = AugmentSpec { enabled: false, ..AugmentSpec::default() };
         let example = augment(&sample(), &spec, &mut stream_rng(4, Stream::Augment, 0));
         assert_eq!(example.image, sample().gray());
+    }
+
+    #[test]
+    fn padding_is_outside_whether_pixels_move_or_not() {
+        let views = |enabled| {
+            let spec = AugmentSpec {
+                enabled,
+                rotation_deg: 0.0,
+                scale: [1.0, 1.0],
+                aspect: 0.0,
+                translate: 0.0,
+                shear_deg: 0.0,
+                elastic_probability: 0.0,
+                ..only_warp()
+            };
+            augment_views(&sample(), &spec, 1, &mut stream_rng(6, Stream::Unlabeled, 0))
+        };
+        let still = views(false);
+        assert_eq!(still.inside, views(true).inside);
+        assert!(!still.inside[0] && still.inside[32 * 64 + 32]);
     }
 
     #[test]
