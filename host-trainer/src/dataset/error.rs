@@ -141,6 +141,36 @@ pub enum DatasetError {
         /// Names there are.
         known: String,
     },
+    /// A class whose mask files are all missing.
+    #[error(
+        "{dataset}: not one mask file of the class \"{label}\" exists ({template} with {names} for {{class}}); mend the \
+         template or the names, or remove the class"
+    )]
+    NoMasks {
+        /// Data set.
+        dataset: String,
+        /// Our label.
+        label: String,
+        /// The template of masks.
+        template: String,
+        /// The data set's names of the masks.
+        names: String,
+    },
+    /// A column without a value that its finding knows.
+    #[error(
+        "{path}: the finding \"{label}\" knows no value of the column \"{column}\" (such as {seen}); list them under \
+         present, absent or uncertain, or remove the finding"
+    )]
+    NoFindings {
+        /// The CSV file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Our label.
+        label: String,
+        /// The first values that are there.
+        seen: String,
+    },
     /// A finding that cannot be learnt.
     #[error(
         "no image to learn from has the finding {finding} {what}: a classifier needs both; see [data.*.findings]"

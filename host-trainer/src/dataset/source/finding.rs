@@ -92,6 +92,22 @@ pub(super) fn read_findings(
     specs.iter().filter_map(read).collect()
 }
 
+/// The first five values of a column that has values, but none that the finding knows.
+pub(super) fn unrecognised(spec: &FindingSpec, rows: &[Row<'_>]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut seen: Vec<&str> = Vec::new();
+    for value in rows.iter().filter_map(|row| row.get(&spec.column)) {
+        let value = value.trim();
+        if spec.read(value).is_some() {
+            return None;
+        }
+        if !value.is_empty() && seen.len() < SHOWN && !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    (!seen.is_empty()).then(|| seen.join(", "))
+}
+
 /// The attributes of a row: name → column. A blank is left out.
 pub(super) fn read_attributes(columns: &BTreeMap<String, String>, row: Row<'_>) -> BTreeMap<String, String> {
     let read = |(name, column): (&String, &String)| {
