@@ -7,11 +7,11 @@ use shared::mask::{Mask, Rle};
 
 use super::super::{DatasetError, Index, MaskSource, Record, Template};
 use super::place::existing;
-use super::polygon::coco_mask;
+use super::polygon::{Budget, fill_coco};
 use super::{Imported, Problem, check_outline, check_size, parse_split, pseudonym, unknown_name, unmapped};
 
 /// COCO instances: one JSON file of images, annotations (polygons, run-length codes) and categories. The
-/// instances of a category are united; crowds count as well.
+/// instances of a category are united; crowds count as well. An annotation without an outline says nothing.
 ///
 /// ```toml
 /// [data.ribs]
@@ -116,11 +116,19 @@ impl CocoSpec {
         if let Some(error) = unknown_name(&path, "category", &self.classes, &known) {
             return Err(error);
         }
+        document.check_categories(&path)?;
         let (mut index, mut problems) = (Index::default(), Vec::new());
         problems.extend(unmapped(name, &self.classes, &known));
         let drawn = self.drawn(&document, &path, &mut problems);
+        let ambiguous = document.ambiguous_images();
+        for (id, images) in &ambiguous {
+            let place = format!("{} image {id}", path.display());
+            let reason = format!("{images} images have this id; give each its own");
+            problems.push(DatasetError::Entry { place, reason }.into());
+        }
         let mut excluded = 0;
-        for image in &document.images {
+        // Whose annotations those of a shared id are, nobody can tell.
+        for image in document.images.iter().filter(|image| !ambiguous.contains_key(&image.id)) {
             let fields = image.fields();
             let place = format!("{} image {}", path.display(), image.id);
             let patient = self.patient.fill(|field| fields.get(field).map(String::as_str));
@@ -161,6 +169,7 @@ impl CocoSpec {
                 Some(_) if !images.contains(image_id) => {
                     problems.push(bad(format!("there is no image {image_id}")));
                 }
+                Some(_) if annotation.segmentation.says_nothing() => {}
                 Some(category) => drawn.entry(*image_id).or_default().push((*category, annotation)),
             }
         }
@@ -185,6 +194,11 @@ impl CocoSpec {
         };
         let relative = fill(&self.image)?;
         let split = parse_split(&fill(&self.split)?, place)?;
+        let patient = fill(&self.patient)?;
+        if patient.is_empty() {
+            let reason = format!("no patient: the template \"{}\" is empty here", self.patient);
+            return Err(DatasetError::Entry { place: place.to_owned(), reason });
+        }
         let mut masks = BTreeMap::new();
         for (label, categories) in self.classes.iter().filter(|_| split.is_strong()) {
             let of_class =
@@ -193,26 +207,14 @@ impl CocoSpec {
             if of_class.is_empty() && !self.exhaustive {
                 continue;
             }
-            let mut union = Mask::empty(0, 0);
-            for (_, annotation) in of_class {
-                let mask = annotation.segmentation.mask(image).map_err(|reason| {
-                    let place = format!("{place}, annotation {}", annotation.id);
-                    DatasetError::Entry { place, reason }
-                })?;
-                if union.data().is_empty() {
-                    union = mask;
-                } else {
-                    union.merge(&mask);
-                }
-            }
-            let codes = if union.is_empty() { Vec::new() } else { vec![Rle::encode(&union)] };
-            masks.insert(label.clone(), MaskSource::Codes(codes));
+            let codes = image.united(&of_class, place)?.map(|union| Rle::encode(&union));
+            masks.insert(label.clone(), MaskSource::Codes(codes.into_iter().collect()));
         }
         Ok(Record {
             id: format!("{name}/{relative}"),
             dataset: name.to_owned(),
             source: self.source.as_ref().map_or_else(|| Ok(name.to_owned()), fill)?,
-            patient: pseudonym(self.patients.as_deref(), name, &fill(&self.patient)?),
+            patient: pseudonym(self.patients.as_deref(), name, &patient),
             split,
             image: existing(folder, &relative, place)?,
             masks,
@@ -222,7 +224,52 @@ impl CocoSpec {
     }
 }
 
+impl Document {
+    /// Annotations name categories by id: two of one id would give a class the masks of the other.
+    fn check_categories(&self, path: &Path) -> Result<(), DatasetError> {
+        let mut names: BTreeMap<u64, &str> = BTreeMap::new();
+        for Category { id, name } in &self.categories {
+            if let Some(other) = names.insert(*id, name) {
+                let place = format!("{} category {id}", path.display());
+                let reason = format!("both \"{other}\" and \"{name}\" have this id; give each its own");
+                return Err(DatasetError::Entry { place, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ids that more than one image has, with how many.
+    fn ambiguous_images(&self) -> BTreeMap<u64, usize> {
+        let mut images = BTreeMap::new();
+        for image in &self.images {
+            *images.entry(image.id).or_insert(0) += 1;
+        }
+        images.retain(|_, count| *count > 1);
+        images
+    }
+}
+
 impl Image {
+    /// The union of annotations; none if it is empty.
+    fn united(
+        &self,
+        annotations: &[&(&str, &Annotation)],
+        place: &str,
+    ) -> Result<Option<Mask>, DatasetError> {
+        if annotations.is_empty() {
+            return Ok(None);
+        }
+        let bad = |place: String, reason: String| DatasetError::Entry { place, reason };
+        check_size(self.height, self.width).map_err(|reason| bad(place.to_owned(), reason))?;
+        let mut union = Mask::empty(self.height, self.width);
+        let mut budget = Budget::of(self.height, self.width);
+        for (_, annotation) in annotations {
+            let drawn = annotation.segmentation.draw(&mut union, &mut budget);
+            drawn.map_err(|reason| bad(format!("{place}, annotation {}", annotation.id), reason))?;
+        }
+        Ok((!union.is_empty()).then_some(union))
+    }
+
     /// What templates may name: every text and number of the entry.
     fn fields(&self) -> BTreeMap<String, String> {
         let text = |value: &serde_json::Value| match value {
@@ -236,12 +283,16 @@ impl Image {
 }
 
 impl Segmentation {
-    fn mask(&self, image: &Image) -> Result<Mask, String> {
-        let (rows, cols) = (image.height, image.width);
-        check_size(rows, cols)?;
-        match self {
+    /// Tools write an empty list for a box without an outline.
+    fn says_nothing(&self) -> bool {
+        matches!(self, Self::Polygons(polygons) if polygons.is_empty())
+    }
+
+    /// Adds itself to a mask of the image's size.
+    fn draw(&self, mask: &mut Mask, budget: &mut Budget) -> Result<(), String> {
+        let (rows, cols) = (mask.rows(), mask.cols());
+        let code = match self {
             Self::Polygons(polygons) => {
-                let mut union = Mask::empty(rows, cols);
                 for polygon in polygons {
                     if polygon.len() < 6 || polygon.len() % 2 == 1 {
                         return Err(format!(
@@ -250,110 +301,25 @@ impl Segmentation {
                         ));
                     }
                     check_outline(polygon)?;
-                    union.merge(&coco_mask(rows, cols, polygon));
+                    fill_coco(mask, polygon, budget)?;
                 }
-                Ok(union)
+                return Ok(());
             }
             Self::Code { size, .. } if *size != [rows, cols] => {
-                Err(format!("a mask of {} × {} pixels on an image of {rows} × {cols}", size[0], size[1]))
+                return Err(format!(
+                    "a mask of {} × {} pixels on an image of {rows} × {cols}",
+                    size[0], size[1]
+                ));
             }
             Self::Code { size, counts: Counts::Compressed(counts) } => {
-                Rle { size: *size, counts: counts.clone() }.decode().map_err(|error| error.to_string())
+                Rle { size: *size, counts: counts.clone() }
             }
-            Self::Code { size, counts: Counts::Runs(runs) } => {
-                Rle::from_runs(*size, runs).decode().map_err(|error| error.to_string())
-            }
-        }
+            Self::Code { size, counts: Counts::Runs(runs) } => Rle::from_runs(*size, runs),
+        };
+        mask.merge(&code.decode().map_err(|error| error.to_string())?);
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An image of 12 × 14 with what pycocotools makes of each kind of segmentation, all the same square
-    /// (`tests/python/polygons.py`, case "square").
-    const SQUARE: &str = include_str!("../../../golden/coco.json");
-
-    fn folder(document: &str) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("set")).unwrap();
-        for name in ["a.png", "b.png", "c.png"] {
-            fs::write(dir.path().join("set").join(name), b"").unwrap();
-        }
-        fs::write(dir.path().join("set/instances.json"), document).unwrap();
-        dir
-    }
-
-    fn spec(extra: &str) -> CocoSpec {
-        let text = format!(
-            "path = \"set\"\nannotations = \"instances.json\"\nsplit = \"strong_train\"\npatient = \"{{person}}\"\n\
-             {extra}\n[classes]\nboth = [\"rib\", \"device\"]\ndevice = [\"device\"]\n"
-        );
-        toml::from_str(&text).unwrap()
-    }
-
-    fn decoded(record: &Record, label: &str) -> Option<Mask> {
-        let MaskSource::Codes(codes) = record.masks.get(label)? else { panic!("codes") };
-        codes.first().map(|code| code.decode().unwrap())
-    }
-
-    #[test]
-    fn every_kind_of_segmentation_gives_the_mask_that_pycocotools_gives() {
-        let dir = folder(SQUARE);
-        let records = spec("").import("coco", dir.path()).unwrap().index.records;
-        let document: serde_json::Value = serde_json::from_str(SQUARE).unwrap();
-        assert_eq!(records.len(), 3);
-        for (record, image) in records.iter().zip(document["images"].as_array().unwrap()) {
-            let expected: Rle = serde_json::from_value(image["expected_both"].clone()).unwrap();
-            assert_eq!(decoded(record, "both"), Some(expected.decode().unwrap()), "{}", record.id);
-        }
-        assert_eq!(records[1].patient, "coco/p2");
-    }
-
-    #[test]
-    fn a_class_without_annotations_is_unknown_or_absent_as_declared() {
-        let dir = folder(SQUARE);
-        let absent = |extra: &str| {
-            spec(extra).import("coco", dir.path()).unwrap().index.records[0].masks.get("device").cloned()
-        };
-        assert_eq!(absent(""), None);
-        assert_eq!(absent("exhaustive = true"), Some(MaskSource::Codes(Vec::new())));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let with = |annotation: &str| {
-            format!(
-                r#"{{"images": [{{"id": 1, "height": 5, "width": 6, "file_name": "a.png", "person": 7}}],
-                "categories": [{{"id": 1, "name": "rib"}}, {{"id": 2, "name": "device"}}],
-                "annotations": [{annotation}]}}"#
-            )
-        };
-        for (document, part) in [
-            (with(r#"{"id": 9, "image_id": 1, "category_id": 5, "segmentation": []}"#), "no category 5"),
-            (with(r#"{"id": 9, "image_id": 3, "category_id": 1, "segmentation": []}"#), "no image 3"),
-            (with(r#"{"id": 9, "image_id": 1, "category_id": 1, "segmentation": [[1, 2]]}"#), "2 numbers"),
-            (
-                with(
-                    r#"{"id": 9, "image_id": 1, "category_id": 1, "segmentation": {"size": [6, 5], "counts": [30]}}"#,
-                ),
-                "6 × 5 pixels",
-            ),
-            (
-                with(
-                    r#"{"id": 9, "image_id": 1, "category_id": 1, "segmentation": {"size": [5, 6], "counts": [29]}}"#,
-                ),
-                "cover 29",
-            ),
-            (with("").replace("\"device\"", "\"line\""), "no category \"device\""),
-            (with("").replace("\"person\"", "\"who\""), "no field \"person\""),
-            (with("").replace("a.png", "../a.png"), "leaves the data folder"),
-            (with("").replace("a.png", "z.png"), "does not exist"),
-        ] {
-            let error =
-                spec("").import("c", folder(&document).path()).and_then(Imported::into_index).unwrap_err();
-            assert!(error.to_string().contains(part), "{error}");
-        }
-    }
-}
+mod tests;

@@ -52,40 +52,67 @@ pub(super) fn pillow_mask(rows: usize, cols: usize, polygons: &[Vec<[f64; 2]>]) 
     Mask::from_data(rows, cols, mask.concat())
 }
 
+/// What drawing outlines into one mask may cost, in steps along outlines and filled pixels. A file of a few bytes
+/// may ask for hours otherwise; an outline round every single pixel takes a third of it.
+pub(super) struct Budget {
+    left: u64,
+    size: [usize; 2],
+}
+
+impl Budget {
+    /// For a mask of so many rows and columns.
+    pub(super) fn of(rows: usize, cols: usize) -> Self {
+        let [r, c] = [rows as u64, cols as u64];
+        Self { left: (1 << 22) + 64 * r * c + 4096 * (r + c), size: [rows, cols] }
+    }
+
+    fn spend(&mut self, work: u64) -> Result<(), String> {
+        let [rows, cols] = self.size;
+        self.left = self.left.checked_sub(work).ok_or_else(|| {
+            format!(
+                "the outlines are too long for an image of {rows} × {cols} pixels; check their coordinates"
+            )
+        })?;
+        Ok(())
+    }
+}
+
 /// Fills one polygon `[x0, y0, x1, y1, …]` as pycocotools' `frPyObjects` does.
 ///
 /// The outline is walked on a grid five times as fine. Wherever it steps over the middle of a pixel column,
 /// the column changes between outside and inside from that height down.
-pub(super) fn coco_mask(rows: usize, cols: usize, polygon: &[f64]) -> Mask {
+pub(super) fn fill_coco(mask: &mut Mask, polygon: &[f64], budget: &mut Budget) -> Result<(), String> {
     const FINE: f64 = 5.0;
+    let (rows, cols) = (mask.rows(), mask.cols());
     let fine = |v: f64| (v * FINE + 0.5) as i64;
     let vertices: Vec<(i64, i64)> = polygon.chunks_exact(2).map(|p| (fine(p[0]), fine(p[1]))).collect();
-    let edges = vertices.iter().zip(vertices.iter().cycle().skip(1));
-    let outline = edges.flat_map(|(&from, &to)| walk(from, to));
-    // One place more a column, for changes below its last pixel.
-    let mut changes = vec![false; (rows + 1) * cols];
+    let edges = || vertices.iter().zip(vertices.iter().cycle().skip(1));
+    let steps = |(a, b): (&(i64, i64), &(i64, i64))| a.0.abs_diff(b.0).max(a.1.abs_diff(b.1)) + 1;
+    budget.spend(edges().map(steps).sum())?;
+    // Only what the outline touches is kept, not the whole image.
+    let mut changes: Vec<(usize, usize)> = Vec::new();
     let mut last = None;
-    for (x, y) in outline {
+    for (x, y) in edges().flat_map(|(&from, &to)| walk(from, to)) {
         let (x0, y0) = last.replace((x, y)).unwrap_or((x, y));
         let column = (x0.min(x) as f64 + 0.5) / FINE - 0.5;
         if x0 == x || column.fract() != 0.0 || column < 0.0 || column >= cols as f64 {
             continue;
         }
         let height = ((y0.min(y) as f64 + 0.5) / FINE - 0.5).clamp(0.0, rows as f64).ceil();
-        changes[column as usize * (rows + 1) + height as usize] ^= true;
+        changes.push((column as usize, height as usize));
     }
-    let mut data = vec![0; rows * cols];
-    // A change below the last pixel of a column carries over into the next one, as in the run lengths.
-    let mut inside = false;
-    for (c, column) in changes.chunks_exact(rows + 1).enumerate() {
-        for (r, &change) in column.iter().enumerate() {
-            inside ^= change;
-            if r < rows {
-                data[r * cols + c] = u8::from(inside);
-            }
+    changes.sort_unstable();
+    for pair in changes.chunks(2) {
+        // A column that is not left again carries over into the next one, as in the run lengths.
+        let (first, end) = (pair[0], pair.get(1).copied().unwrap_or((cols.saturating_sub(1), rows)));
+        for c in first.0..=end.0 {
+            let from = if c == first.0 { first.1 } else { 0 };
+            let to = if c == end.0 { end.1 } else { rows };
+            budget.spend(to.saturating_sub(from) as u64)?;
+            (from..to).for_each(|r| mask.set(r, c, true));
         }
     }
-    Mask::from_data(rows, cols, data)
+    Ok(())
 }
 
 /// The grid points from `from` to `to`, both included: one for each step along the longer axis.
@@ -128,6 +155,20 @@ mod tests {
     #[derive(Deserialize)]
     struct Fixture {
         cases: Vec<Case>,
+    }
+
+    fn coco_mask(rows: usize, cols: usize, polygon: &[f64]) -> Mask {
+        let mut mask = Mask::empty(rows, cols);
+        fill_coco(&mut mask, polygon, &mut Budget::of(rows, cols)).unwrap();
+        mask
+    }
+
+    #[test]
+    fn an_outline_that_never_ends_is_refused() {
+        let zigzag = [-2e4, 0.0, 2e4, 3.0].repeat(50);
+        let mut mask = Mask::empty(5, 6);
+        let error = fill_coco(&mut mask, &zigzag, &mut Budget::of(5, 6)).unwrap_err();
+        assert!(error.contains("too long for an image of 5 × 6"), "{error}");
     }
 
     #[test]
