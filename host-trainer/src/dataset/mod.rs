@@ -29,6 +29,7 @@ mod sample;
 mod source;
 mod streams;
 mod template;
+mod unique_map;
 mod unlabeled;
 
 pub use batch::Batch;
@@ -50,4 +51,5 @@ pub use source::{
 };
 pub use streams::{Stream, stream_rng};
 pub use template::Template;
+pub(crate) use unique_map::UniqueMap;
 pub use unlabeled::{StrongView, UnlabeledBatch, ViewSpec};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use shared::mask::Rle;
 
-use super::super::{DatasetError, Index, MaskSource, Record, Template};
+use super::super::{DatasetError, Index, MaskSource, Record, Template, UniqueMap};
 use super::place::existing;
 use super::polygon::pillow_mask;
 use super::{Imported, Problem, check_outline, check_size, parse_split, pseudonym, unknown_name, unmapped};
@@ -52,7 +52,7 @@ pub struct CheXlocalizeSpec {
 }
 
 /// What the file says of one image: pathology → mask, and perhaps `img_size`.
-type Entry = BTreeMap<String, Value>;
+type Entry = UniqueMap<Value>;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -73,11 +73,11 @@ impl CheXlocalizeSpec {
         let path = folder.join(&self.masks);
         let text =
             fs::read_to_string(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
-        let entries: BTreeMap<String, Entry> = serde_json::from_str(&text)
+        let UniqueMap::<Entry>(entries) = serde_json::from_str(&text)
             .map_err(|source| DatasetError::Json { path: path.clone(), source })?;
         let known: BTreeSet<&str> = entries
             .values()
-            .flat_map(BTreeMap::keys)
+            .flat_map(|entry| entry.0.keys())
             .map(String::as_str)
             .filter(|k| *k != "img_size")
             .collect();
@@ -116,6 +116,11 @@ impl CheXlocalizeSpec {
             let reason = "expected an id such as patient64541_study1_view1_frontal".to_owned();
             return Err(DatasetError::Entry { place: place.to_owned(), reason });
         };
+        if patient.is_empty() {
+            let reason =
+                "no patient before the first _; expected patient64541_study1_view1_frontal".to_owned();
+            return Err(DatasetError::Entry { place: place.to_owned(), reason });
+        }
         if self.exclude_patients.contains(patient) {
             return Ok(None);
         }
@@ -154,7 +159,7 @@ impl CheXlocalizeSpec {
 /// The mask of a pathology; none where the image has none.
 fn code(entry: &Entry, pathology: &str, place: &str) -> Result<Option<Rle>, DatasetError> {
     let bad = |reason: String| DatasetError::Entry { place: format!("{place}, {pathology}"), reason };
-    let polygons = match entry.get(pathology) {
+    let polygons = match entry.0.get(pathology) {
         None => return Ok(None),
         Some(Value::Polygons(polygons)) if polygons.is_empty() => return Ok(None),
         Some(Value::Code(code)) => {
@@ -164,7 +169,7 @@ fn code(entry: &Entry, pathology: &str, place: &str) -> Result<Option<Rle>, Data
         Some(Value::Size(_)) => return Err(bad("expected polygons or a run-length code".into())),
         Some(Value::Polygons(polygons)) => polygons,
     };
-    let Some(Value::Size([rows, cols])) = entry.get("img_size") else {
+    let Some(Value::Size([rows, cols])) = entry.0.get("img_size") else {
         return Err(bad("polygons need img_size = [rows, columns] beside them".into()));
     };
     check_size(*rows, *cols).map_err(bad)?;
@@ -258,6 +263,12 @@ mod tests {
                 "runs cover 3",
             ),
             (format!(r#"{{"patient1_study1_view1": {{"Cardiomegaly": [], {others}}}}}"#), "does not exist"),
+            (format!(r#"{{"_study1_view1": {{"Cardiomegaly": [], {others}}}}}"#), "no patient before"),
+            (
+                format!(r#"{{"{id}": {{"Cardiomegaly": [], "Cardiomegaly": [], {others}}}}}"#),
+                "\"Cardiomegaly\" stands here twice",
+            ),
+            (format!(r#"{{"{id}": {{{others}}}, "{id}": {{{others}}}}}"#), "frontal\" stands here twice"),
             ("[]".to_owned(), "masks.json"),
         ] {
             let error =

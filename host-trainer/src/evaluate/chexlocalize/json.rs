@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ChexlocalizeError, Segmentations};
+use crate::dataset::UniqueMap;
 
 /// Image id → pathology → something.
 pub(super) type ByImage<T> = BTreeMap<String, BTreeMap<String, T>>;
@@ -15,13 +16,13 @@ pub(super) fn read<T>(
     mut parse: impl FnMut(&str, &str, Value) -> Result<T, ChexlocalizeError>,
 ) -> Result<ByImage<T>, ChexlocalizeError> {
     let bytes = fs::read(path).map_err(|source| ChexlocalizeError::Read { path: path.to_owned(), source })?;
-    let raw: ByImage<Value> = serde_json::from_slice(&bytes)
+    let UniqueMap::<UniqueMap<Value>>(raw) = serde_json::from_slice(&bytes)
         .map_err(|source| ChexlocalizeError::Json { path: path.to_owned(), source })?;
     if raw.is_empty() {
         return Err(ChexlocalizeError::Empty { path: path.to_owned() });
     }
     let mut images = BTreeMap::new();
-    for (image, entries) in raw {
+    for (image, UniqueMap(entries)) in raw {
         if entries.contains_key("img_size") {
             return Err(ChexlocalizeError::Polygons { path: path.to_owned(), image });
         }
