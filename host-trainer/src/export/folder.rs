@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use shared::bundle::{Bundle, GOLDEN, GoldenCase, MANIFEST, write_digests};
@@ -20,24 +20,99 @@ pub(super) struct Contents<'a> {
 }
 
 /// Writes a bundle beside `out`, opens it as the agent would, and only then puts it in the place of an older one.
+///
+/// `<out>.partial` and `<out>.old` belong to the export while it runs. Whenever it is stopped, a whole bundle is
+/// left under `out` or `<out>.old`, and the next export takes up from there.
 pub(super) fn write(out: &Path, contents: &Contents<'_>) -> Result<(), ExportError> {
-    let io = |path: &Path, source| ExportError::Io { path: path.to_owned(), source };
     // Without a trailing slash, after which "beside" would be inside.
     let out = &out.components().collect::<PathBuf>();
+    restore(out)?;
     let replaces = out.exists();
-    if replaces && !out.join(MANIFEST).is_file() {
-        return Err(ExportError::NotABundle { path: out.to_owned() });
+    if replaces {
+        check_bundle(out)?;
     }
-    let fresh = beside(out);
+    let (fresh, old) = (beside(out, ".partial"), beside(out, ".old"));
+    if replaces && old.exists() {
+        // Left by an export that was stopped before it could remove it.
+        check_bundle(&old)?;
+        remove(&old)?;
+    }
     if fresh.exists() {
-        fs::remove_dir_all(&fresh).map_err(|error| io(&fresh, error))?;
+        fs::remove_dir_all(&fresh).map_err(io(&fresh))?;
     }
     fill(&fresh, contents)?;
     Bundle::open(&fresh)?.golden()?;
-    if replaces {
-        fs::remove_dir_all(out).map_err(|error| io(out, error))?;
+    sync_tree(&fresh)?;
+    if !replaces {
+        return put_in_place(&fresh, out);
     }
-    fs::rename(&fresh, out).map_err(|error| io(out, error))
+    set_aside(out)?;
+    if let Err(error) = put_in_place(&fresh, out) {
+        // The older bundle is better than none; what has failed is told either way.
+        let _ = restore(out);
+        return Err(error);
+    }
+    remove(&old)
+}
+
+/// Puts the older bundle back where an export was stopped between its two renames.
+pub(super) fn restore(out: &Path) -> Result<(), ExportError> {
+    let old = beside(out, ".old");
+    if out.exists() || check_bundle(&old).is_err() {
+        return Ok(());
+    }
+    put_in_place(&old, out)
+}
+
+/// The first rename: from here on the older bundle stands under `<out>.old`.
+pub(super) fn set_aside(out: &Path) -> Result<(), ExportError> {
+    fs::rename(out, beside(out, ".old")).map_err(io(out))
+}
+
+/// The second rename, made durable.
+fn put_in_place(from: &Path, out: &Path) -> Result<(), ExportError> {
+    fs::rename(from, out).map_err(io(out))?;
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync(parent)
+}
+
+fn check_bundle(path: &Path) -> Result<(), ExportError> {
+    if path.join(MANIFEST).is_file() {
+        return Ok(());
+    }
+    Err(ExportError::NotABundle { path: path.to_owned() })
+}
+
+/// Removes a bundle, its manifest last: half of one is still known as a bundle.
+fn remove(bundle: &Path) -> Result<(), ExportError> {
+    for entry in fs::read_dir(bundle).map_err(io(bundle))? {
+        let entry = entry.map_err(io(bundle))?;
+        let path = entry.path();
+        if entry.file_type().map_err(io(&path))?.is_dir() {
+            fs::remove_dir_all(&path).map_err(io(&path))?;
+        } else if entry.file_name() != MANIFEST {
+            fs::remove_file(&path).map_err(io(&path))?;
+        }
+    }
+    fs::remove_dir_all(bundle).map_err(io(bundle))
+}
+
+/// Makes a folder and all below it durable.
+fn sync_tree(dir: &Path) -> Result<(), ExportError> {
+    for entry in fs::read_dir(dir).map_err(io(dir))? {
+        let path = entry.map_err(io(dir))?.path();
+        if path.is_dir() { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(dir)
+}
+
+fn sync(path: &Path) -> Result<(), ExportError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(io(path))
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
+    let path = path.to_owned();
+    |source| ExportError::Io { path, source }
 }
 
 fn fill(dir: &Path, contents: &Contents<'_>) -> Result<(), ExportError> {
@@ -61,8 +136,8 @@ fn fill(dir: &Path, contents: &Contents<'_>) -> Result<(), ExportError> {
     Ok(write_digests(dir)?)
 }
 
-fn beside(out: &Path) -> PathBuf {
+fn beside(out: &Path, suffix: &str) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(suffix);
     name.into()
 }
