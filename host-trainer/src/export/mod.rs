@@ -24,7 +24,7 @@ pub use error::ExportError;
 pub use ladder::{Ladder, QuantizeChoice, Rung};
 
 use crate::config::Config;
-use crate::dataset::{Index, Split};
+use crate::dataset::{Index, Record, Split};
 use crate::evaluate::{Judge, Measure, Predictor, Report};
 use crate::net::{first_output_only, fold_batch_norm};
 use crate::onnx::{self, INPUT, OUTPUT, write_f32, write_qdq};
@@ -37,7 +37,7 @@ pub struct Request<'a> {
     pub config: &'a Config,
     /// The trained model.
     pub model: &'a ModelFile,
-    /// The data sets; none: calibrate on phantoms, and no figures.
+    /// The data sets; none, or without a split: calibrate on phantoms, no figures.
     pub index: Option<&'a Index>,
     /// Arithmetic of the shipped graph.
     pub quantize: QuantizeChoice,
@@ -79,16 +79,18 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     ladder.validation_name = validation_name;
     let shipped = ladder.chosen();
 
+    // Without test images the card says that nothing was measured.
     let mut reports = Vec::new();
-    if let Some(index) = index {
+    let test = index.map_or_else(Vec::new, |index| index.of(Split::StrongTest));
+    if !test.is_empty() {
         reports.push((
             Quantization::F32,
-            test_report(config, index, &ladder.reference().predictor(config, device)?)?,
+            test_report(config, &test, &ladder.reference().predictor(config, device)?)?,
         ));
         if shipped.quantization() != Quantization::F32 {
             reports.push((
                 shipped.quantization(),
-                test_report(config, index, &shipped.predictor(config, device)?)?,
+                test_report(config, &test, &shipped.predictor(config, device)?)?,
             ));
         }
     }
@@ -143,13 +145,16 @@ fn check_model(config: &Config, model: &ModelFile) -> Result<(), ExportError> {
     Ok(())
 }
 
-fn test_report(config: &Config, index: &Index, predictor: &Predictor<'_>) -> Result<Report, ExportError> {
-    let records = index.of(Split::StrongTest);
+fn test_report(
+    config: &Config,
+    records: &[Record],
+    predictor: &Predictor<'_>,
+) -> Result<Report, ExportError> {
     let report = Report::measure(
         &Judge::new(config),
         &config.labels(),
         Split::StrongTest,
-        &records,
+        records,
         config.seed,
         |_, image| predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols())),
     )?;
@@ -240,6 +245,45 @@ mod tests {
         let bundle = Bundle::open(&out).unwrap();
         assert_eq!(bundle.manifest().graph.quantization, Quantization::F32);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the bundle");
+    }
+
+    #[test]
+    fn data_without_test_images_is_not_measured_and_a_stopped_export_is_made_good() {
+        let (config, dir) = (config(), tempfile::tempdir().unwrap());
+        let (model, out, index) = (model(&config), dir.path().join("tiny"), Index::default());
+        let export = || {
+            let (quantize, device) = (QuantizeChoice::None, Device::Cpu);
+            export(&Request {
+                config: &config,
+                model: &model,
+                index: Some(&index),
+                quantize,
+                device,
+                out: &out,
+            })
+        };
+        assert!(export().unwrap().reports.is_empty());
+        let card = std::fs::read_to_string(out.join("MODEL_CARD.md")).unwrap();
+        assert!(card.contains("Not measured"), "{card}");
+
+        let entries = || std::fs::read_dir(dir.path()).unwrap().count();
+        let old = dir.path().join("tiny.old");
+        // Stopped between the two renames.
+        folder::set_aside(&out).unwrap();
+        assert!(!out.exists() && old.exists());
+        folder::restore(&out).unwrap();
+        assert!(Bundle::open(&out).is_ok() && !old.exists());
+        folder::set_aside(&out).unwrap();
+        export().unwrap();
+        assert!(Bundle::open(&out).is_ok());
+        assert_eq!(entries(), 1, "nothing is left beside the bundle");
+
+        // Somebody else's folder under the name is left alone.
+        std::fs::create_dir(&old).unwrap();
+        std::fs::write(old.join("precious"), b"").unwrap();
+        let error = export().unwrap_err();
+        assert!(matches!(&error, ExportError::NotABundle { path } if *path == old), "{error}");
+        assert!(old.join("precious").exists() && Bundle::open(&out).is_ok());
     }
 
     #[test]
