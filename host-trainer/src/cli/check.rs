@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use super::{CliError, say};
 use crate::config::{Config, Stage};
-use crate::dataset::{data_root, load_annotated};
+use crate::dataset::data_root;
 use crate::report::table;
 
 /// Arguments of `check`.
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.pixels {
         let labels = config.labels();
         for record in &index.records {
-            load_annotated(record, &labels)?;
+            index.load_checked(record, &labels)?;
         }
         say!("all {} images and their masks can be read", index.records.len());
     }

@@ -205,6 +205,18 @@ pub enum DatasetError {
         /// What is wrong, and what is expected.
         reason: String,
     },
+    /// An image that is not the one that was imported.
+    #[error(
+        "image {id}: {path} is not the file that was imported ({reason}); put it back or import the data anew"
+    )]
+    Changed {
+        /// The image.
+        id: String,
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
     /// The folder holds an index already.
     #[error("{0} exists already; import into another folder or remove it")]
     IndexExists(PathBuf),

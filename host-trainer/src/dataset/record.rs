@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use shared::mask::Rle;
 
+use super::Promised;
+
 /// What an image may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,9 +107,26 @@ pub struct Record {
 pub struct Index {
     /// All records.
     pub records: Vec<Record>,
+    /// Terms of use by data set, as far as imported indexes name them.
+    pub terms: BTreeMap<String, String>,
+    /// What imported indexes say of their image files.
+    pub promised: BTreeMap<PathBuf, Promised>,
 }
 
 impl Index {
+    /// Appends another index.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.promised.extend(other.promised);
+        for (dataset, terms) in other.terms {
+            let all = self.terms.entry(dataset).or_insert_with(|| terms.clone());
+            // Two imports of one data set that disagree: both are said.
+            if *all != terms {
+                *all = format!("{all}; {terms}");
+            }
+        }
+    }
+
     /// The records of one split.
     pub fn of(&self, split: Split) -> Vec<Record> {
         self.records.iter().filter(|record| record.split == split).cloned().collect()

@@ -62,6 +62,7 @@ pub(super) fn training_record(
                 .export
                 .licenses
                 .get(dataset)
+                .or_else(|| index?.terms.get(dataset))
                 .cloned()
                 .unwrap_or_else(|| "see the data set".into()),
             sha256: Some(digest(&images)?),

@@ -109,7 +109,7 @@ mod tests {
             52..60 => Split::StrongTest,
             _ => Split::Weak,
         };
-        Index { records: (0..80).map(|i| record(i, split(i))).collect() }
+        Index { records: (0..80).map(|i| record(i, split(i))).collect(), ..Index::default() }
     }
 
     #[test]

@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
-use std::fs;
 
 use image_hasher::{HashAlg, HasherConfig};
 use sha2::{Digest as _, Sha256};
-use shared::bundle::sha256_hex;
 use shared::mask::Rle;
 
-use super::super::{DatasetError, Record, load_annotated};
+use super::super::promised::file_digest;
+use super::super::{DatasetError, Promised, Record, load_annotated};
 
 /// Side of the perceptual hash: 16 × 16 bits tell radiographs apart, which all look alike in 8 × 8.
 const HASH_SIDE: u32 = 16;
@@ -28,13 +27,15 @@ pub(super) struct Examined {
     pub(super) masks: BTreeMap<String, Vec<Rle>>,
 }
 
-/// Opens an image and its masks.
-pub(super) fn examine(record: &Record) -> Result<Examined, DatasetError> {
+/// Opens an image and its masks; `promised` is what an index says of the file, if the image comes from one.
+pub(super) fn examine(record: &Record, promised: Option<&Promised>) -> Result<Examined, DatasetError> {
     let labels: Vec<String> = record.masks.keys().cloned().collect();
     let annotated = load_annotated(record, &labels)?;
-    let bytes = fs::read(&record.image)
-        .map_err(|source| DatasetError::Read { path: record.image.clone(), source })?;
+    let sha256 = file_digest(&record.image)?;
     let frame = &annotated.frame;
+    if let Some(promised) = promised {
+        promised.check(record, (frame.rows(), frame.cols()), &sha256)?;
+    }
     let mut pixels = Sha256::new();
     pixels.update(format!("{} {}\n", frame.rows(), frame.cols()));
     for line in frame.samples().chunks(4096) {
@@ -45,7 +46,7 @@ pub(super) fn examine(record: &Record) -> Result<Examined, DatasetError> {
     Ok(Examined {
         rows: frame.rows(),
         cols: frame.cols(),
-        sha256: sha256_hex(&bytes),
+        sha256,
         pixels: pixels.finalize().into(),
         hash: perceptual(&frame.to_image8()),
         masks: masks.filter_map(|(label, mask)| Some((label.clone(), code(mask.as_ref()?)))).collect(),

@@ -26,7 +26,7 @@ use super::normal::{INDEX_FILE, write_index};
 use super::sample::in_parallel;
 use super::{DataSpec, DatasetError, Imported, Problem, Record, import_all};
 use examine::{Examined, examine};
-use place::place;
+use place::{place, sync_folders};
 
 /// How to import.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct ImportOptions<'a> {
     pub max_side: Option<usize>,
     /// Leave out what is broken instead of refusing all.
     pub skip_broken: bool,
-    /// Terms of use by data set, for the header.
+    /// Terms of use by data set, for the header; those of an imported index are kept where this names none.
     pub terms: &'a BTreeMap<String, String>,
 }
 
@@ -80,7 +80,8 @@ pub fn import<'a>(
     let Imported { index, mut problems } = import_all(data, root)?;
     let count = Counter { what: "checked", done: AtomicUsize::new(0), of: index.records.len(), step };
     let results = in_parallel(index.records.len(), |i| {
-        let result = examine(&index.records[i]);
+        let record = &index.records[i];
+        let result = examine(record, index.promised.get(&record.image));
         count.tick();
         Ok(result)
     })?;
@@ -106,7 +107,12 @@ pub fn import<'a>(
         count.tick();
         Ok(line)
     })?;
-    write_index(options.out, &lines, options.terms)?;
+    // The index says that the folder is whole: all it names is on the disk before it.
+    sync_folders(options.out, &lines)?;
+    // What the configuration says of a data set goes before what an index has carried along.
+    let mut terms = index.terms;
+    terms.extend(options.terms.clone());
+    write_index(options.out, &lines, &terms)?;
     Ok(ImportReport { summary, problems, written: Some(lines.len()) })
 }
 

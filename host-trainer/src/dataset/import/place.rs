@@ -1,4 +1,5 @@
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::path::Path;
 
 use image::imageops::{FilterType, resize};
@@ -54,7 +55,25 @@ pub(super) fn place(
             }
         }
     }
+    File::open(&path).and_then(|file| file.sync_all()).map_err(|error| unwritten(error.into()))?;
     Ok(line)
+}
+
+/// Makes the images' places in their folders durable, up to the folder that `out` stands in.
+pub(super) fn sync_folders(out: &Path, lines: &[Line]) -> Result<(), DatasetError> {
+    let mut folders: BTreeSet<&Path> = BTreeSet::new();
+    let images: Vec<_> = lines.iter().map(|line| out.join(&line.image)).collect();
+    for image in &images {
+        let up = image.ancestors().skip(1).take_while(|folder| folder.starts_with(out));
+        folders.extend(up);
+    }
+    if !folders.is_empty() {
+        folders.extend(out.parent().filter(|parent| !parent.as_os_str().is_empty()));
+    }
+    folders.into_iter().try_for_each(|folder| {
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| DatasetError::Write { path: folder.to_owned(), source: error.into() })
+    })
 }
 
 /// A link costs no space; across file systems it takes a copy.

@@ -103,6 +103,48 @@ fn an_import_can_be_imported_and_gives_the_same_index_again() {
 }
 
 #[test]
+fn terms_are_carried_along_and_the_configuration_goes_before() {
+    let dir = data(&ROWS);
+    run(dir.path(), &out(&dir, "one"), None, false);
+    let again = BTreeMap::from([("x".to_owned(), DataSpec::Index(IndexSpec { path: out(&dir, "one") }))]);
+    let known = import_all(&again, dir.path()).unwrap().index.terms;
+    assert_eq!(known, BTreeMap::from([("set".to_owned(), "CC0".to_owned())]));
+    for (name, terms, expected) in [("two", None, "CC0"), ("three", Some("CC BY"), "CC BY")] {
+        let terms = terms.map(|terms: &str| ("set".to_owned(), terms.to_owned())).into_iter().collect();
+        let out = out(&dir, name);
+        let options = ImportOptions { out: &out, max_side: None, skip_broken: false, terms: &terms };
+        import(&again, dir.path(), &options, &|_| ()).unwrap();
+        let spec = IndexSpec { path: out };
+        assert_eq!(spec.import(Path::new("/")).unwrap().index.terms["set"], expected);
+    }
+}
+
+#[test]
+fn an_image_that_is_not_the_imported_one_is_named() {
+    let dir = data(&ROWS);
+    run(dir.path(), &out(&dir, "one"), None, false);
+    let image = out(&dir, "one").join("images/set/png/b.png");
+    // Another file, not another content of the linked one.
+    fs::remove_file(&image).unwrap();
+    picture(77).save(&image).unwrap();
+    let index = out(&dir, "one").join(INDEX_FILE);
+    let text = fs::read_to_string(&index).unwrap();
+    let (head, last) = text.trim_end().rsplit_once('\n').unwrap();
+    fs::write(&index, format!("{head}\n{}\n", last.replace("\"rows\":44", "\"rows\":43"))).unwrap();
+    let again = BTreeMap::from([("x".to_owned(), DataSpec::Index(IndexSpec { path: out(&dir, "one") }))]);
+    let (two, terms) = (out(&dir, "two"), BTreeMap::new());
+    let options = ImportOptions { out: &two, max_side: None, skip_broken: false, terms: &terms };
+    let report = import(&again, dir.path(), &options, &|_| ()).unwrap();
+    assert_eq!(report.written, None);
+    let text = texts(&report).join("\n");
+    assert!(text.contains("image set/png/b.png") && text.contains("(SHA-256 "), "{text}");
+    assert!(text.contains("image set/png/d.png") && text.contains("43 × 60 pixels in the index"), "{text}");
+    let read = import_all(&again, dir.path()).unwrap().index;
+    let errors: Vec<bool> = read.records.iter().map(|r| read.load_checked(r, &[]).is_err()).collect();
+    assert_eq!(errors, [false, true, false, true]);
+}
+
+#[test]
 fn the_summary_counts_masks_and_findings() {
     let dir = data(&ROWS);
     let report = run(dir.path(), &out(&dir, "one"), None, false);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::source::Imported;
 use super::super::source::place::{existing, inside};
-use super::super::{DatasetError, MaskSource, Record};
+use super::super::{DatasetError, MaskSource, Promised, Record};
 use super::{FORMAT, Header, INDEX_FILE, Line, VERSION};
 
 /// A folder that `host-trainer import` wrote.
@@ -35,11 +35,15 @@ impl IndexSpec {
         let mut lines = BufReader::new(File::open(&path).map_err(unread)?).lines();
         let place = |line: usize| format!("{} line {line}", path.display());
         let header = lines.next().transpose().map_err(unread)?.unwrap_or_default();
-        check_header(&header, &place(1))?;
+        let header = check_header(&header, &place(1))?;
         let mut imported = Imported::default();
+        imported.index.terms = header.terms;
         for (at, line) in lines.enumerate() {
             match record(&folder, &line.map_err(unread)?, &place(at + 2)) {
-                Ok(record) => imported.index.records.push(record),
+                Ok((record, promised)) => {
+                    imported.index.promised.insert(record.image.clone(), promised);
+                    imported.index.records.push(record);
+                }
                 Err(error) => imported.problems.push(error.into()),
             }
         }
@@ -54,7 +58,7 @@ fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, DatasetError
 }
 
 /// Format and version come before anything else that a newer header may say.
-fn check_header(text: &str, place: &str) -> Result<(), DatasetError> {
+fn check_header(text: &str, place: &str) -> Result<Header, DatasetError> {
     #[derive(Deserialize)]
     struct Version {
         format: String,
@@ -68,10 +72,10 @@ fn check_header(text: &str, place: &str) -> Result<(), DatasetError> {
         );
         return Err(DatasetError::Entry { place: place.to_owned(), reason });
     }
-    parse::<Header>(text, place).map(|_| ())
+    parse(text, place)
 }
 
-fn record(folder: &Path, text: &str, place: &str) -> Result<Record, DatasetError> {
+fn record(folder: &Path, text: &str, place: &str) -> Result<(Record, Promised), DatasetError> {
     let line: Line = parse(text, place)?;
     let bad = |reason: String| DatasetError::Entry { place: place.to_owned(), reason };
     for (label, code) in
@@ -92,7 +96,8 @@ fn record(folder: &Path, text: &str, place: &str) -> Result<Record, DatasetError
     if line.patient.is_empty() {
         return Err(bad(format!("{} has no patient; import the data anew", line.id)));
     }
-    Ok(Record {
+    let promised = Promised { sha256: line.sha256, rows: line.rows, cols: line.cols };
+    let record = Record {
         image: existing(folder, &line.image, place)?,
         id: line.id,
         dataset: line.dataset,
@@ -102,5 +107,6 @@ fn record(folder: &Path, text: &str, place: &str) -> Result<Record, DatasetError
         masks: line.masks.into_iter().map(|(label, codes)| (label, MaskSource::Codes(codes))).collect(),
         findings: line.findings,
         attributes: line.attributes,
-    })
+    };
+    Ok((record, promised))
 }

@@ -168,7 +168,7 @@ pub fn import_all<'a>(
     let mut all = Imported::default();
     for (name, spec) in data {
         let one = spec.import(name, root)?;
-        all.index.records.extend(one.index.records);
+        all.index.extend(one.index);
         all.problems.extend(one.problems);
     }
     all.keep_apart();
