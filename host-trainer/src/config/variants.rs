@@ -19,6 +19,11 @@ impl Config {
         self
     }
 
+    /// A gate as the configuration wants it: none with the quirks of the paper's code.
+    pub fn gate(&self, asked: Gate) -> Gate {
+        if self.compat_paper { Gate::None } else { asked }
+    }
+
     /// With the quirks of the paper's code, if it asks for them: Dice loss alone, no augmentation, no weight decay,
     /// no gating. (That Otsu's threshold goes without min–max is the pseudo-masks' own affair.)
     #[must_use]

@@ -48,6 +48,13 @@ impl Trainer {
         let spec = &job.spec;
         let mut net = TorchNet::new(&job.graph, device, job.seed)?;
         let fresh = init.map_or_else(|| Ok(Vec::new()), |model| net.load_params_partial(&model.params))?;
+        // Heads may be for other classes; a body that does not fit is a mistake.
+        let body: Vec<&str> =
+            fresh.iter().map(String::as_str).filter(|name| name.starts_with("encoder.")).collect();
+        if init.is_some() && !body.is_empty() {
+            let shown = body.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            return Err(TrainError::OtherNetwork { tensors: format!("{shown} ({} in all)", body.len()) });
+        }
         if let Some(prefix) = job.frozen {
             net.freeze(prefix);
         }

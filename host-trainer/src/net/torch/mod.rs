@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
-use self::run::{Lifetimes, MapValue};
+use self::run::{Hook, Lifetimes, MapRead, MapValue};
 use super::graph::{Graph, GraphError, NodeId};
 use super::init::he_init;
 use super::op::ParameterRole;
@@ -134,7 +134,7 @@ impl TorchNet {
     /// # Errors
     /// If the images do not fit the network, a training batch is too small, or libtorch fails.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TorchNetError> {
-        Ok(self.run(images, mode, None)?.swap_remove(0))
+        Ok(self.run(images, mode, Hook::None)?.swap_remove(0))
     }
 
     /// As [`TorchNet::forward`], all outputs in the graph's order.
@@ -142,7 +142,7 @@ impl TorchNet {
     /// # Errors
     /// As [`TorchNet::forward`].
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>, TorchNetError> {
-        self.run(images, mode, None)
+        self.run(images, mode, Hook::None)
     }
 
     /// As [`TorchNet::forward`] in [`Mode::Eval`], showing each node's value (batch included) as it appears.
@@ -164,13 +164,26 @@ impl TorchNet {
     ///
     /// # Errors
     /// As [`TorchNet::forward`], or what `map` fails with.
-    pub(crate) fn forward_mapped(
+    pub(crate) fn forward_mapped<'a>(
         &self,
         images: &Tensor,
         mode: Mode,
-        map: &mut MapValue<'_>,
+        map: &'a mut MapValue<'a>,
     ) -> Result<Tensor, TorchNetError> {
-        Ok(self.run(images, mode, Some(map))?.swap_remove(0))
+        Ok(self.run(images, mode, Hook::Values(map))?.swap_remove(0))
+    }
+
+    /// As [`TorchNet::forward`], asking `map` what each node reads instead of its inputs' values.
+    ///
+    /// # Errors
+    /// As [`TorchNet::forward`], or what `map` fails with.
+    pub(crate) fn forward_reading<'a>(
+        &self,
+        images: &Tensor,
+        mode: Mode,
+        map: &'a mut MapRead<'a>,
+    ) -> Result<Tensor, TorchNetError> {
+        Ok(self.run(images, mode, Hook::Reads(map))?.swap_remove(0))
     }
 
     /// Takes the parameters whose names begin with `prefix` out of training.
