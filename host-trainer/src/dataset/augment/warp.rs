@@ -236,7 +236,7 @@ mod tests {
         let image: Vec<u16> = (0..16).map(|v| v * 257).collect();
         let mask: Vec<u8> = (0..16).collect();
         let at = |x, y| {
-            let mut quads = Quad::all(&image, &[&mask; 4], 4);
+            let mut quads = Quad::all(&image, &[mask.as_slice(); 4], 4);
             let mut taps = Taps::new(4);
             taps.set(&[x; 4], &[y; 4]);
             quads.iter_mut().for_each(|quad| quad.read(&taps));
