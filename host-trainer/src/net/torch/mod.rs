@@ -104,7 +104,7 @@ impl TorchNet {
         let mut tensors = BTreeMap::new();
         for spec in graph.parameters() {
             let param = params.get(&spec.name).expect("checked against the graph");
-            let tensor = laid_out(to_tensor(param)?, device)?;
+            let tensor = laid_out(&to_tensor(param)?, device)?;
             tensors.insert(spec.name, tensor.f_set_requires_grad(spec.role.is_trainable())?);
         }
         let lifetimes = Lifetimes::new(graph);
@@ -253,7 +253,7 @@ pub fn to_tensor(param: &ParamTensor) -> Result<Tensor, TchError> {
 ///
 /// On a CPU the weights of convolutions keep their channels innermost, and activations follow: oneDNN needs no copies
 /// to change layouts then, and normalization and pooling run over contiguous channels (a tenth of a step).
-fn laid_out(tensor: Tensor, device: Device) -> Result<Tensor, TchError> {
+fn laid_out(tensor: &Tensor, device: Device) -> Result<Tensor, TchError> {
     let (&[out, channels, rows, cols], Device::Cpu) = (tensor.size().as_slice(), device) else {
         return tensor.f_to_device(device);
     };
