@@ -88,7 +88,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each part (default 7)")
     parser.add_argument("--workers", type=int, default=1, help="threads, or processes there, that load (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="threads of libtorch (default 1)")
-    parser.add_argument("--channels-last", action="store_true", help="PyTorch keeps weights in channels_last")
+    parser.add_argument("--tuned", action="store_true",
+                        help="give PyTorch what our trainer does of itself: glibc's tunables and channels_last")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -98,18 +99,23 @@ def start(args, folder):
     config = args.config.resolve()
     graph, weights, description = (folder / name for name in ("graph.json", "weights.safetensors", "description.json"))
     graph.write_bytes(subprocess.check_output([args.trainer, "graph", "--config", config, "--json"]))
-    threads = {"OMP_NUM_THREADS": str(args.threads)}
+    environment = {"OMP_NUM_THREADS": str(args.threads), "RUST_LOG": "warn"}
     ours = Side(
         [args.trainer.resolve(), "bench", "--serve", "--config", config, "--device", "cpu",
-         "--workers", args.workers, "--threads", args.threads], **threads)
+         "--workers", args.workers, "--threads", args.threads], **environment)
     ours.ask(f"check {weights}")
     description.write_text(json.dumps(ours.hello))
+
+    if args.tuned:
+        found = Path(f"/proc/{ours.process.pid}/environ").read_text().split("\0")
+        settings = dict(entry.partition("=")[::2] for entry in found)
+        environment["GLIBC_TUNABLES"] = settings.get("GLIBC_TUNABLES", "")
 
     def theirs(*more):
         return Side(
             [sys.executable, "-m", "pytorch_side", "--graph", graph, "--weights", weights, "--description", description,
              "--workers", args.workers, "--threads", args.threads,
-             *(["--channels-last"] if args.channels_last else []), *more], **threads)
+             *(["--channels-last"] if args.tuned else []), *more], **environment)
 
     return {"ours": ours, "plain": theirs(), "cached": theirs("--cached")}
 
@@ -165,7 +171,7 @@ NAMES = {
 
 def show(result):
     print(f"{result['config']}: batch {result['batch']}, {result['size']} px, {result['threads']} thread(s), "
-          f"{result['workers']} worker(s), {result['rounds']} rounds")
+          f"{result['workers']} worker(s), {result['rounds']} rounds{', PyTorch tuned' if result['tuned'] else ''}")
     print(", ".join(f"{name} {version}" for name, version in result["versions"].items()))
     print(f"logits agree to {result['check']['logits']:.1e}, loss to {result['check']['loss']:.1e}\n")
     print("| ms | against | ours | PyTorch | ratio | ours, best | PyTorch, best | ratio |")
@@ -192,7 +198,7 @@ def main():
     result = {
         "config": args.config.name, "batch": hello["train"]["batch"], "size": hello["preprocess"]["input_size"],
         "threads": args.threads, "workers": args.workers, "rounds": args.rounds,
-        "channels_last": args.channels_last,
+        "tuned": args.tuned,
         "versions": {"host-trainer": hello["version"], **sides["cached"].hello},
         "check": agreement, "rows": list(rows(times)), "memory": memory, "seconds": times,
     }

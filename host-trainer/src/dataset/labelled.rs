@@ -118,7 +118,7 @@ impl LabelledPlan {
         let nth = draw / self.groups.len() as u64;
         // A stream of its own for each group.
         let seed = self.seed.wrapping_add((turn as u64) << 32);
-        &self.images[*super::plan::nth_of_epochs(&self.groups[turn], seed, Stream::Order, nth)]
+        &self.images[*super::order::nth_of_epochs(&self.groups[turn], seed, Stream::Order, nth)]
     }
 }
 

@@ -20,6 +20,7 @@ mod import;
 mod labelled;
 mod loader;
 mod normal;
+mod order;
 mod phantoms;
 mod plan;
 mod record;

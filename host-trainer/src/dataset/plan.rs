@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use rand::Rng as _;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentSpec, augment};
+use super::order::{nth_index, nth_of_epochs};
 use super::unlabeled::{UnlabeledBatch, ViewSpec};
 use super::{Batch, BatchSource, DatasetError, Sample, Stream, stream_rng};
 
@@ -149,19 +149,6 @@ impl BatchSource for BatchPlan {
         });
         batch
     }
-}
-
-/// Where draw `nth` falls when every epoch is a fresh permutation of `len` items.
-pub(super) fn nth_index(len: usize, seed: u64, stream: Stream, nth: u64) -> usize {
-    let (epoch, at) = (nth / len as u64, (nth % len as u64) as usize);
-    let mut order: Vec<usize> = (0..len).collect();
-    order.shuffle(&mut stream_rng(seed, stream, epoch));
-    order[at]
-}
-
-/// The item that draw `nth` takes when every epoch is a fresh permutation of `items`.
-pub(super) fn nth_of_epochs<T>(items: &[T], seed: u64, stream: Stream, nth: u64) -> &T {
-    &items[nth_index(items.len(), seed, stream, nth)]
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl UnlabeledBatch {
         let mut size = 0;
         for draw in number * len as u64..(number + 1) * len as u64 {
             let mut rng = stream_rng(seed, Stream::Unlabeled, draw);
-            let sample = super::plan::nth_of_epochs(pool, seed, Stream::UnlabeledOrder, draw);
+            let sample = super::order::nth_of_epochs(pool, seed, Stream::UnlabeledOrder, draw);
             size = sample.size();
             let shown = augment_views(sample, augment, spec.views, &mut rng);
             batch.weak.extend(normalize(&shown.weak));

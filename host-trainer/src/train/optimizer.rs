@@ -34,6 +34,8 @@ impl OptimizerSpec {
 pub struct Optimizer {
     spec: OptimizerSpec,
     slots: Vec<Slot>,
+    /// Gradients are this many times too large.
+    loss_scale: f64,
 }
 
 #[derive(Debug)]
@@ -45,13 +47,14 @@ struct Slot {
 }
 
 impl Optimizer {
-    /// An optimizer of these tensors, with moments of zero.
-    pub fn new(spec: OptimizerSpec, trainable: Vec<(String, Tensor)>) -> Self {
+    /// An optimizer of these tensors, with moments of zero. Gradients come from losses that [`Optimizer::scaled`] has
+    /// multiplied by `loss_scale`.
+    pub fn new(spec: OptimizerSpec, trainable: Vec<(String, Tensor)>, loss_scale: f64) -> Self {
         let slots = trainable.into_iter().map(|(name, weight)| {
             let zeros = || no_grad(|| weight.zeros_like());
             Slot { first: zeros(), second: zeros(), name, weight }
         });
-        Self { spec, slots: slots.collect() }
+        Self { spec, slots: slots.collect(), loss_scale }
     }
 
     /// Forgets gradients, before a backward pass.
@@ -59,6 +62,11 @@ impl Optimizer {
         for slot in &mut self.slots {
             slot.weight.zero_grad();
         }
+    }
+
+    /// The loss to take the gradient of.
+    pub fn scaled(&self, loss: &Tensor) -> Result<Tensor, TchError> {
+        if self.loss_scale == 1.0 { Ok(loss.shallow_clone()) } else { loss.f_mul_scalar(self.loss_scale) }
     }
 
     /// The norm of the whole gradient.
@@ -72,13 +80,13 @@ impl Optimizer {
         }
         // In f64: the order of the sum is the order of the slots, the same in every run.
         let squares = Tensor::f_stack(&squares, 0)?.f_to_kind(tch::Kind::Double)?;
-        Vec::<f64>::try_from(&squares).map(|values| values.iter().sum::<f64>().sqrt())
+        Vec::<f64>::try_from(&squares).map(|values| values.iter().sum::<f64>().sqrt() / self.loss_scale)
     }
 
     /// One step with the gradients that stand in the tensors; `step` counts from 0. `grad_norm` is the norm
     /// that [`Optimizer::grad_norm`] gave.
     pub fn step(&mut self, step: u64, learning_rate: f64, grad_norm: f64) -> Result<(), TchError> {
-        let clip = (self.spec.clip_norm / (grad_norm + 1e-6)).min(1.0);
+        let clip = (self.spec.clip_norm / (grad_norm + 1e-6)).min(1.0) / self.loss_scale;
         no_grad(|| {
             for slot in &mut self.slots {
                 let gradient = slot.weight.grad();
@@ -200,7 +208,7 @@ mod tests {
     #[test]
     fn the_first_step_moves_by_the_learning_rate_against_the_sign() {
         let weight = weight();
-        let mut adam = Optimizer::new(spec(0.0, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.0, 1e9), vec![("w".into(), weight.shallow_clone())], 1.0);
         with_gradient(&weight);
         let norm = adam.grad_norm().unwrap();
         assert!((norm - 5.0).abs() < 1e-6);
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn two_steps_agree_with_the_paper_computed_by_hand() {
         let weight = weight();
-        let mut adam = Optimizer::new(spec(0.1, 1e9), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.1, 1e9), vec![("w".into(), weight.shallow_clone())], 1.0);
         for step in 0..2 {
             adam.zero_grad();
             with_gradient(&weight);
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn clipping_scales_the_first_moment() {
         let weight = weight();
-        let mut adam = Optimizer::new(spec(0.0, 0.5), vec![("w".into(), weight.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.0, 0.5), vec![("w".into(), weight.shallow_clone())], 1.0);
         with_gradient(&weight);
         adam.step(0, 0.1, adam.grad_norm().unwrap()).unwrap();
         let first = adam.moments().0.get("w").unwrap().data.clone();
@@ -241,7 +249,7 @@ mod tests {
     #[test]
     fn one_dimensional_tensors_do_not_decay() {
         let bias = Tensor::from_slice(&[1.0_f32]).set_requires_grad(true);
-        let mut adam = Optimizer::new(spec(0.5, 1e9), vec![("b".into(), bias.shallow_clone())]);
+        let mut adam = Optimizer::new(spec(0.5, 1e9), vec![("b".into(), bias.shallow_clone())], 1.0);
         (&bias * 0.0).sum(Kind::Float).backward();
         adam.step(0, 0.1, 0.0).unwrap();
         assert_eq!(values(&bias), [1.0]);
@@ -250,10 +258,8 @@ mod tests {
     #[test]
     fn momentum_gathers_speed() {
         let weight = weight();
-        let mut sgd = Optimizer::new(
-            OptimizerSpec::new(Method::Sgd, 0.0, 1e9),
-            vec![("w".into(), weight.shallow_clone())],
-        );
+        let spec = OptimizerSpec::new(Method::Sgd, 0.0, 1e9);
+        let mut sgd = Optimizer::new(spec, vec![("w".into(), weight.shallow_clone())], 1.0);
         for step in 0..2 {
             sgd.zero_grad();
             with_gradient(&weight);
@@ -262,5 +268,25 @@ mod tests {
         // Gradient 3 twice: 0.01 · (3 + (0.9 · 3 + 3)).
         let moved = values(&weight);
         assert!((moved[0] - (1.0 - 0.087)).abs() < 1e-6, "{moved:?}");
+    }
+
+    #[test]
+    fn a_scaled_loss_makes_the_same_steps() {
+        let after = |scale: f64| {
+            let weight = weight();
+            let spec = spec(0.1, 2.0);
+            let mut adam = Optimizer::new(spec, vec![("w".into(), weight.shallow_clone())], scale);
+            for step in 0..3 {
+                adam.zero_grad();
+                let loss = (&weight * Tensor::from_slice(&[3.0_f32, -4.0]).view([1, 2])).sum(Kind::Float);
+                adam.scaled(&loss).unwrap().backward();
+                let norm = adam.grad_norm().unwrap();
+                assert!((norm - 5.0).abs() < 1e-6);
+                adam.step(step, 0.1, norm).unwrap();
+            }
+            values(&weight)
+        };
+        let (plain, scaled) = (after(1.0), after(1024.0));
+        assert!(plain.iter().zip(&scaled).all(|(a, b)| (a - b).abs() < 1e-6), "{plain:?} {scaled:?}");
     }
 }

@@ -22,6 +22,10 @@ pub struct Trainer {
     amp: bool,
 }
 
+/// In half precision the loss is multiplied by this before the backward pass, so that small gradients do not vanish;
+/// the optimizer divides it out again.
+const AMP_SCALE: f64 = 1024.0;
+
 /// Numbers of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
@@ -48,9 +52,11 @@ impl Trainer {
             net.freeze(prefix);
         }
         let optimizer = OptimizerSpec::new(spec.optimizer, spec.weight_decay, spec.clip_norm);
+        // Half precision is for tensor cores; on a CPU libtorch has no use for it.
+        let amp = spec.amp && device.is_cuda();
         let trainer = Self {
             ema: Ema::new(&net, spec.ema_decay)?,
-            optimizer: Optimizer::new(optimizer, net.trainable()),
+            optimizer: Optimizer::new(optimizer, net.trainable(), if amp { AMP_SCALE } else { 1.0 }),
             schedule: Schedule {
                 highest: spec.learning_rate,
                 final_share: spec.final_share,
@@ -67,8 +73,7 @@ impl Trainer {
                 best: Vec::new(),
             },
             batch: spec.batch,
-            // Half precision is for tensor cores; on a CPU libtorch has no use for it.
-            amp: spec.amp && device.is_cuda(),
+            amp,
             net,
         };
         Ok((trainer, fresh))
@@ -133,7 +138,7 @@ impl Trainer {
             false => task.loss(nets, batch)?,
         };
         let value = self.finite("the loss", f64::try_from(&loss)?, batch.ids())?;
-        loss.f_backward()?;
+        self.optimizer.scaled(&loss)?.f_backward()?;
         let grad_norm = self.finite("the gradient's norm", self.optimizer.grad_norm()?, batch.ids())?;
         self.optimizer.step(step, learning_rate, grad_norm)?;
         self.ema.update(step)?;

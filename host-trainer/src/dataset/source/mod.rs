@@ -55,6 +55,17 @@ pub struct Imported {
 }
 
 impl DataSpec {
+    /// Its folder, relative to the data root or absolute.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(spec) => &spec.path,
+            Self::CheXpert(spec) => &spec.path,
+            Self::CheXlocalize(spec) => &spec.path,
+            Self::Coco(spec) => &spec.path,
+            Self::Index(spec) => &spec.path,
+        }
+    }
+
     /// Reads the data set `name`. Pictures are not opened yet.
     pub fn import(&self, name: &str, root: &Path) -> Result<Imported, DatasetError> {
         match self {
