@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::{PipelineError, data_digest};
 use crate::config::{ArmSpec, Config, Gate, Init, PseudoSpec, Saliency, Stage, StudySpec, digest_of};
 use crate::dataset::Index;
+use crate::net::Width;
 
 /// Raised when a change of the program makes results of older versions wrong.
 const METHOD_VERSION: u32 = 2;
@@ -11,7 +12,10 @@ const METHOD_VERSION: u32 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
     /// Trains a segmenter on phantoms.
-    Pretrain,
+    Pretrain {
+        /// Another width than the configuration's.
+        width: Option<Width>,
+    },
     /// Trains the classifier.
     Classifier,
     /// Looks where the classifier sees findings.
@@ -128,7 +132,7 @@ impl Plan {
         let mut inputs = Vec::new();
         match arm.init {
             Init::Fresh => (),
-            Init::Pretrain => inputs.push(self.pretrain(config, seed)?),
+            Init::Pretrain => inputs.push(self.pretrain(config, arm.width, seed)?),
             Init::Classifier => inputs.push(self.classifier(config, seed)?),
         }
         if let Some(pseudo) = &arm.pseudo {
@@ -155,9 +159,11 @@ impl Plan {
         self.add(kind, seed, name, inputs, settings)
     }
 
-    fn pretrain(&mut self, config: &Config, seed: u64) -> Result<usize, PipelineError> {
-        let settings = json!({ "digest": config.clone().with_seed(seed).digest(Stage::Pretrain) });
-        self.add(StepKind::Pretrain, seed, format!("pretrain-s{seed}"), Vec::new(), settings)
+    fn pretrain(&mut self, config: &Config, width: Option<Width>, seed: u64) -> Result<usize, PipelineError> {
+        let own = config.clone().with_seed(seed).with_width(width);
+        let settings = json!({ "digest": own.digest(Stage::Pretrain) });
+        let name = width.map_or_else(|| "pretrain".to_owned(), |width| format!("pretrain-{}", slug(&width)));
+        self.add(StepKind::Pretrain { width }, seed, format!("{name}-s{seed}"), Vec::new(), settings)
     }
 
     fn classifier(&mut self, config: &Config, seed: u64) -> Result<usize, PipelineError> {

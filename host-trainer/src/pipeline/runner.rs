@@ -163,7 +163,8 @@ impl<'a> Runner<'a> {
         let input = |i: usize| self.artifact(&self.plan.steps[step.inputs[i]]);
         let best = |i: usize| RunDir::new(input(i).dir()).best();
         match &step.kind {
-            StepKind::Pretrain => {
+            StepKind::Pretrain { width } => {
+                let config = config.with_width(*width);
                 let roles = Roles { validation: self.validation(), ..Roles::default() };
                 let inputs = SegmenterInputs::default();
                 return train_segmenter(context, &config, Stage::Pretrain, &roles, &inputs, digest, out);
