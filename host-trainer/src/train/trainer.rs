@@ -23,7 +23,7 @@ pub struct Trainer {
 }
 
 /// In half precision the loss is multiplied by this before the backward pass, so that small gradients do not vanish;
-/// the optimizer divides it out again.
+/// the optimizer divides it out again. It is halved where gradients overflow.
 const AMP_SCALE: f64 = 1024.0;
 
 /// Numbers of one step.
@@ -146,7 +146,14 @@ impl Trainer {
         };
         let value = self.finite("the loss", f64::try_from(&loss)?, batch.ids())?;
         self.optimizer.scaled(&loss)?.f_backward()?;
-        let grad_norm = self.finite("the gradient's norm", self.optimizer.grad_norm()?, batch.ids())?;
+        let grad_norm = self.optimizer.grad_norm()?;
+        if !grad_norm.is_finite() && self.optimizer.halve_loss_scale() {
+            // Half precision has overflowed, not the training: the batch is passed over.
+            tracing::warn!(step, "a gradient beyond half precision: this batch teaches nothing");
+            self.state.step += 1;
+            return Ok(StepReport { loss: value, grad_norm: 0.0, learning_rate });
+        }
+        let grad_norm = self.finite("the gradient's norm", grad_norm, batch.ids())?;
         self.optimizer.step(step, learning_rate, grad_norm)?;
         self.ema.update(step)?;
         self.state.step += 1;
