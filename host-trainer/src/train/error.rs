@@ -114,6 +114,14 @@ pub enum TrainError {
         /// Some of what is missing.
         tensors: String,
     },
+    /// A teacher of something else.
+    #[error("a teacher segments {found} with preprocessing of its own, the student {expected}: both must agree in classes and preprocessing")]
+    OtherTeacher {
+        /// The teacher's classes.
+        found: String,
+        /// The student's.
+        expected: String,
+    },
     /// No image to validate on annotates any class.
     #[error("no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout")]
     NothingToValidate,
