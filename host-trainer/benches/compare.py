@@ -173,7 +173,8 @@ def show(result):
     print(f"{result['config']}: batch {result['batch']}, {result['size']} px, {result['threads']} thread(s), "
           f"{result['workers']} worker(s), {result['rounds']} rounds{', PyTorch tuned' if result['tuned'] else ''}")
     print(", ".join(f"{name} {version}" for name, version in result["versions"].items()))
-    print(f"logits agree to {result['check']['logits']:.1e}, loss to {result['check']['loss']:.1e}\n")
+    agreement = result["check"]
+    print(f"logits (up to {agreement['scale']:.0f}) agree to {agreement['logits']:.1e}, the loss to {agreement['loss']:.1e}\n")
     print("| ms | against | ours | PyTorch | ratio | ours, best | PyTorch, best | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     for row in result["rows"]:

@@ -73,7 +73,7 @@ views = { batch = 2, views = 2 }
 
 [study]
 seeds = [1, 2]
-budgets = [3]
+budgets = [3, 7]
 reference = "strong"
 
 [[study.arm]]
@@ -93,6 +93,8 @@ consistency = true
 [[study.arm]]
 name = "student"
 teachers = "chexseg"
+# All expert masks: its teachers of both seeds know no others.
+budgets = [7]
 "##;
 
 /// A folder with phantoms in all splits and the experiment.
@@ -226,6 +228,8 @@ fn mistakes_are_named() {
     fails(("reference = \"strong\"", "reference = \"none\""), "study.reference");
     fails(("name = \"student\"", "name = \"chexseg\""), "taken");
     fails(("teachers = \"chexseg\"", "teachers = \"later\""), "later");
+    fails(("budgets = [7]", "budgets = [3]"), "more than 3");
+    fails(("budgets = [3, 7]", "budgets = [3, 7, 99]"), "99 expert masks");
     fails(("width = \"quarter\"", "widht = \"quarter\""), "widht");
 }
 

@@ -17,6 +17,11 @@ pub(super) struct Compute {
 }
 
 impl Compute {
+    /// For what computes nothing.
+    pub(super) fn idle() -> Context {
+        Context { device: tch::Device::Cpu, workers: 1, stop: StopFlag::default() }
+    }
+
     /// Sets libtorch's threads, and signals raise a flag from now on.
     pub(super) fn context(&self) -> Result<Context, CliError> {
         if let Some(threads) = self.threads {

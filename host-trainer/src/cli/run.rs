@@ -32,7 +32,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     config.compat_paper |= args.compat_paper;
     let config = config.with_quirks();
     let index = if config.data.is_empty() { Index::default() } else { config.index(&data_root()?)? };
-    let runner = Runner::new(&config, &index, &args.out, args.compute.context()?)?;
+    // A plan can be looked at where there is no GPU.
+    let context = if args.dry_run { Compute::idle() } else { args.compute.context()? };
+    let runner = Runner::new(&config, &index, &args.out, context)?;
     if args.dry_run {
         let mut table = table(&["step", "reads", "folder", ""], 9);
         for step in &runner.plan().steps {

@@ -17,10 +17,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Go on from the checkpoint in the folder; the result is the one of an uninterrupted run.
-    #[arg(long, conflicts_with = "init")]
+    #[arg(long)]
     resume: bool,
     /// Begin with the weights of this model file (best.safetensors of another run, a classifier's too); tensors that
-    /// differ in shape start fresh.
+    /// differ in shape start fresh. It counts at the beginning only, not with --resume.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Learn from these pseudo-masks of the weak images too (masks.json of pseudo-masks).
@@ -50,8 +50,7 @@ pub(super) fn run(args: &Args, stage: Stage) -> Result<ExitCode, CliError> {
     let images = Images::of_config(&config, stage, None, pseudo.as_ref())?;
     let mut task = images.task(&config, stage, context.device)?;
     if !teachers.is_empty() {
-        let teachers = Teachers::new(config.distillation.clone(), &teachers, context.device);
-        task.teachers = Some(teachers.map_err(TrainError::from)?);
+        task.teachers = Some(Teachers::new(&config, &teachers, context.device)?);
     }
     let outcome = session.run(&task, &context.stop, context.workers)?;
     if let Some(best) = session.best() {

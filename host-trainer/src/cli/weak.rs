@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::compute::Compute;
 use super::{CliError, STOPPED, say};
-use crate::config::{Config, Gate, PseudoSpec, Saliency, Stage};
+use crate::config::{Config, Gate, PseudoSpec, Saliency, Stage, digest_of};
 use crate::dataset::{Index, Split, data_root};
 use crate::pipeline::{classify, data_digest, learn_edges, look, make_pseudo_masks};
 use crate::train::{Outcome, Roles, RunDir};
@@ -93,10 +93,10 @@ fn open(path: &Path) -> Result<(Config, Index), CliError> {
     Ok((config, index))
 }
 
-fn status(outcome: Outcome, out: &Path) -> ExitCode {
+fn status(outcome: Outcome, result: &Path) -> ExitCode {
     match outcome {
         Outcome::Finished => {
-            say!("done: {}", RunDir::new(out).best().display());
+            say!("done: {}", result.display());
             ExitCode::SUCCESS
         }
         Outcome::Stopped { .. } => ExitCode::from(STOPPED),
@@ -112,7 +112,7 @@ pub(super) fn classifier(args: &ClassifierArgs) -> Result<ExitCode, CliError> {
     let (config, index) = open(&args.common.config)?;
     let digest = format!("{}-{}", config.digest(Stage::Classifier), data_digest(&index));
     let outcome = classify(&context, &config, &Roles::of_splits(&index), digest, &args.out)?;
-    Ok(status(outcome, &args.out))
+    Ok(status(outcome, &RunDir::new(&args.out).best()))
 }
 
 pub(super) fn saliency(args: &SaliencyArgs) -> Result<ExitCode, CliError> {
@@ -121,20 +121,33 @@ pub(super) fn saliency(args: &SaliencyArgs) -> Result<ExitCode, CliError> {
     // Never the images of the final figures.
     let records: Vec<_> =
         index.records.iter().filter(|record| record.split != Split::StrongTest).cloned().collect();
-    look(&context, &config, args.method, &RunDir::new(&args.classifier).best(), &records, &args.out)?;
-    say!("done: {} images in {}", records.len(), args.out.display());
-    Ok(ExitCode::SUCCESS)
+    let classifier = RunDir::new(&args.classifier).best();
+    Ok(status(look(&context, &config, args.method, &classifier, &records, &args.out)?, &args.out))
 }
 
 pub(super) fn edges(args: &EdgesArgs) -> Result<ExitCode, CliError> {
     let context = args.common.compute.context()?;
     let (config, index) = open(&args.common.config)?;
     let classifier = RunDir::new(&args.classifier).best();
-    let digest = format!("{}-{}", config.digest(Stage::Edges), data_digest(&index));
+    let gate = config.gate(args.gate);
+    let read = |path: &Path| {
+        let read = std::fs::read(path).map(|bytes| shared::bundle::sha256_hex(&bytes));
+        read.map_err(|source| CliError::Read { path: path.to_owned(), source })
+    };
+    let shaping = serde_json::json!([
+        config.digest(Stage::Edges),
+        data_digest(&index),
+        gate,
+        config.findings,
+        config.labels(),
+        read(&classifier)?,
+        read(&args.saliency)?,
+    ]);
+    let digest = digest_of(&shaping);
     let files = (classifier.as_path(), args.saliency.as_path());
     let weak = index.of(Split::Weak);
-    let outcome = learn_edges(&context, &config, args.gate, files, &weak, digest, &args.out)?;
-    Ok(status(outcome, &args.out))
+    let outcome = learn_edges(&context, &config, gate, files, &weak, digest, &args.out)?;
+    Ok(status(outcome, &RunDir::new(&args.out).best()))
 }
 
 pub(super) fn pseudo_masks(args: &PseudoArgs) -> Result<ExitCode, CliError> {
@@ -142,11 +155,11 @@ pub(super) fn pseudo_masks(args: &PseudoArgs) -> Result<ExitCode, CliError> {
     let (mut config, index) = open(&args.common.config)?;
     config.compat_paper |= args.compat_paper;
     let edges = args.edges.as_ref().map(|dir| RunDir::new(dir).best());
-    let spec = PseudoSpec { saliency: Saliency::GradCam, irnet: edges.is_some(), gate: args.gate };
+    let spec = PseudoSpec { saliency: Saliency::GradCam, irnet: edges.is_some(), gate: config.gate(args.gate) };
     create(&args.out)?;
     let judged = [Split::StrongTrain, Split::StrongVal].map(|split| index.of(split)).concat();
     let files = (args.saliency.as_path(), edges.as_deref());
-    make_pseudo_masks(&context, &config, &spec, files, (&index.of(Split::Weak), &judged), &args.out)?;
-    say!("done: {}", args.out.join("masks.json").display());
-    Ok(ExitCode::SUCCESS)
+    let images = (&index.of(Split::Weak)[..], &judged[..]);
+    let outcome = make_pseudo_masks(&context, &config, &spec, files, images, &args.out)?;
+    Ok(status(outcome, &args.out.join("masks.json")))
 }

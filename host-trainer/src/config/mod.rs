@@ -306,7 +306,6 @@ impl Config {
                 "phantom": if self.train.phantom_share > 0.0 { Some(&self.phantom) } else { None },
                 "labels": self.labels(),
                 "consistency": self.consistency,
-                "distillation": self.distillation,
             }),
             Stage::Classifier => json!({
                 "findings": self.finding_labels(),
@@ -314,7 +313,7 @@ impl Config {
                 "holdout": self.classifier.holdout,
             }),
             Stage::Edges => {
-                json!({ "irnet": IrnetSpec { training: StageSpec::default(), ..self.irnet.clone() } })
+                json!({ "irnet": self.irnet.shaping() })
             }
         };
         let shaping = json!({

@@ -18,6 +18,18 @@ pub enum Stage {
     Edges,
 }
 
+impl Stage {
+    /// Where its settings stand in a configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Train => "train",
+            Self::Classifier => "classifier.training",
+            Self::Edges => "irnet.training",
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -134,7 +146,7 @@ impl StageSpec {
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
             Some((field, _, reason)) => {
-                Err(ConfigError::Field { field: format!("{stage}.{field}"), reason: reason.to_owned() })
+                Err(ConfigError::Field { field: format!("{}.{field}", stage.key()), reason: reason.to_owned() })
             }
             None => Ok(()),
         }
@@ -142,7 +154,8 @@ impl StageSpec {
 
     /// Without the fields that do not touch the weights.
     pub(super) fn shaping(&self) -> Self {
-        let Self { validate_every, checkpoint_every, log_every, keep, .. } = Self::default();
-        Self { validate_every, checkpoint_every, log_every, keep, ..self.clone() }
+        // Not `validate_every`: it says which weights can become the best.
+        let Self { checkpoint_every, log_every, keep, .. } = Self::default();
+        Self { checkpoint_every, log_every, keep, ..self.clone() }
     }
 }

@@ -1,6 +1,7 @@
 //! A configuration with some of its settings replaced, as the steps of a study need it.
 
 use super::{ArmSpec, Config, Gate};
+use crate::net::Width;
 
 impl Config {
     /// With another seed.
@@ -10,13 +11,24 @@ impl Config {
         self
     }
 
+    /// With another width of the segmenter, if one is given.
+    #[must_use]
+    pub fn with_width(mut self, width: Option<Width>) -> Self {
+        self.network.width = width.unwrap_or(self.network.width);
+        self
+    }
+
     /// As an arm of a study trains its segmenter.
     #[must_use]
-    pub fn for_arm(mut self, arm: &ArmSpec, seed: u64) -> Self {
-        self.seed = seed;
-        self.network.width = arm.width.unwrap_or(self.network.width);
-        self.consistency = if arm.consistency { Some(self.consistency.unwrap_or_default()) } else { None };
-        self
+    pub fn for_arm(self, arm: &ArmSpec, seed: u64) -> Self {
+        let mut this = self.with_seed(seed).with_width(arm.width);
+        this.consistency = if arm.consistency { Some(this.consistency.unwrap_or_default()) } else { None };
+        this
+    }
+
+    /// A gate as the configuration wants it: none with the quirks of the paper's code.
+    pub fn gate(&self, asked: Gate) -> Gate {
+        if self.compat_paper { Gate::None } else { asked }
     }
 
     /// With the quirks of the paper's code, if it asks for them: Dice loss alone, no augmentation, no weight decay,

@@ -157,6 +157,11 @@ impl IrnetSpec {
         .or_else(|| self.walk.fault())
     }
 
+    /// What shapes the edge net, beside its training: not what comes after it.
+    pub(super) fn shaping(&self) -> serde_json::Value {
+        serde_json::json!([self.foreground, self.background, self.radius, self.crf])
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if let Some((field, reason)) = self.fault() {
             let field = format!("irnet.{field}");

@@ -7,7 +7,7 @@ use super::unlabeled::UnlabeledBatch;
 pub struct Batch {
     /// Number of the batch, from 0.
     pub number: u64,
-    /// Ids of the images.
+    /// Ids of the images, unlabeled ones last.
     pub ids: Vec<String>,
     /// Images in it (N).
     pub len: usize,

@@ -147,6 +147,9 @@ impl BatchSource for BatchPlan {
         batch.unlabeled = self.spec.unlabeled.as_ref().map(|views| {
             UnlabeledBatch::draw(&self.pools.unlabeled, views, &self.augment, seed, number, [mean, std])
         });
+        if let Some(unlabeled) = &batch.unlabeled {
+            batch.ids.extend(unlabeled.ids.iter().cloned());
+        }
         batch
     }
 }
@@ -243,7 +246,7 @@ mod tests {
         let pools = Pools { strong: pool(3, 0), unlabeled: pool(5, 50), ..Pools::default() };
         let plan = BatchPlan::new(PlanSpec { unlabeled, ..spec() }, AugmentSpec::default(), pools).unwrap();
         let batch = plan.batch(2);
-        assert_eq!(batch.ids.len(), 4);
+        assert_eq!((batch.len, batch.ids.len()), (4, 7));
         assert_eq!(batch.unlabeled.unwrap().len, 3);
     }
 

@@ -30,6 +30,8 @@ impl Default for ViewSpec {
 pub struct UnlabeledBatch {
     /// Images in it (N).
     pub len: usize,
+    /// Their ids.
+    pub ids: Vec<String>,
     /// N × 1 × S × S: moved pixels, grey values as they are, normalised. The teacher reads these.
     pub weak: Vec<f32>,
     /// N × 1 × S × S: 1 where the pixel shows the radiograph, 0 on padding.
@@ -60,13 +62,15 @@ impl UnlabeledBatch {
         let len = spec.batch;
         let scale = 1.0 / std;
         let normalize = |image: &[f32]| -> Vec<f32> { image.iter().map(|v| (v - mean) * scale).collect() };
-        let mut batch = Self { len, weak: Vec::new(), inside: Vec::new(), strong: Vec::new() };
+        let mut batch =
+            Self { len, ids: Vec::new(), weak: Vec::new(), inside: Vec::new(), strong: Vec::new() };
         let mut views: Vec<Vec<Vec<f32>>> = vec![Vec::new(); spec.views];
         let mut size = 0;
         for draw in number * len as u64..(number + 1) * len as u64 {
             let mut rng = stream_rng(seed, Stream::Unlabeled, draw);
             let sample = super::order::nth_of_epochs(pool, seed, Stream::UnlabeledOrder, draw);
             size = sample.size();
+            batch.ids.push(sample.id.clone());
             let shown = augment_views(sample, augment, spec.views, &mut rng);
             batch.weak.extend(normalize(&shown.weak));
             batch.inside.extend(shown.inside.iter().map(|&inside| if inside { 1.0 } else { 0.0 }));

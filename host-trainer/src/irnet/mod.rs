@@ -26,6 +26,4 @@ pub use edges::EdgeLearning;
 #[cfg(feature = "torch")]
 pub use refine::{EDGES_CHUNK, refine};
 #[cfg(feature = "torch")]
-pub(crate) use seeds::content;
-#[cfg(feature = "torch")]
 pub use seeds::{Seeded, seeds};

@@ -46,7 +46,7 @@ fn labels(gray: &[u8], size: usize, maps: &[&ClassMap], level: f32, crf: &CrfSpe
 }
 
 /// The pixels that show the radiograph.
-pub(crate) fn content(sample: &Sample) -> Mask {
+pub(super) fn content(sample: &Sample) -> Mask {
     let boxed = &sample.letterbox;
     let rows = boxed.pad_top..boxed.pad_top + boxed.content_rows;
     let cols = boxed.pad_left..boxed.pad_left + boxed.content_cols;
@@ -74,8 +74,8 @@ mod tests {
             targets: Vec::new(),
         };
         let values: Vec<f32> = (0..size * size).map(|p| (-(distance(p) / 9.0).powi(4)).exp()).collect();
-        let map = ClassMap { decision: Decision::Use, values };
-        let unused = ClassMap { decision: Decision::Skip, values: vec![0.0; size * size] };
+        let map = ClassMap { decision: Decision::Use, values, most: 1.0 };
+        let unused = ClassMap { decision: Decision::Skip, values: vec![0.0; size * size], most: 0.0 };
         let seeded = seeds(&sample, &[map, unused], &IrnetSpec::default()).unwrap();
         let is =
             |plane: usize, r: usize, c: usize| seeded.targets[plane].as_ref().unwrap()[r * size + c] == 255;
@@ -93,7 +93,7 @@ mod tests {
             image: vec![0; 64],
             targets: Vec::new(),
         };
-        let map = ClassMap { decision: Decision::Empty, values: vec![0.0; 64] };
+        let map = ClassMap { decision: Decision::Empty, values: vec![0.0; 64], most: 0.0 };
         assert!(seeds(&sample, &[map], &IrnetSpec::default()).is_none());
     }
 }

@@ -103,6 +103,9 @@ pub struct DeepLabConfig {
     pub auxiliary: bool,
 }
 
+/// Names of the decoder's nodes begin so.
+pub const DECODER: &str = "decoder.";
+
 /// The two feature maps that the decoder reads: where consistency training perturbs features.
 pub const DECODER_READS: [&str; 2] = ["encoder.layer1.1.relu", "encoder.layer4.1.relu"];
 

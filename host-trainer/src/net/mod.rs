@@ -21,7 +21,7 @@ pub mod torch;
 
 pub use builder::GraphBuilder;
 pub use classifier::{Backbone, ClassifierConfig, FEATURES, classifier};
-pub use deeplab::{DECODER_READS, DeepLabConfig, OutputStride, Width, deeplab_v3_plus};
+pub use deeplab::{DECODER, DECODER_READS, DeepLabConfig, OutputStride, Width, deeplab_v3_plus};
 pub use edges::{EDGE_STRIDE, edge_net};
 pub use fold::{FoldError, fold_batch_norm};
 pub use graph::{Graph, GraphError, Node, NodeId};

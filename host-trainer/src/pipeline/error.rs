@@ -69,6 +69,31 @@ pub enum PipelineError {
         /// There are.
         patients: usize,
     },
+    /// A model of another kind.
+    #[error("{path} was written by stage {found}, not by edges; give the folder of IRNet's edges")]
+    NotEdges {
+        /// The model file.
+        path: PathBuf,
+        /// Its stage.
+        found: crate::config::Stage,
+    },
+    /// Seeds without any image.
+    #[error("no weak image has a saliency map to learn edges from; see the data sets' findings and the gate")]
+    NoSeeds,
+    /// Teachers that learned from other expert masks than their student.
+    #[error("arm {arm}: its teachers of other seeds learned from other images with expert masks, so {budget} masks would be more than {budget}; give it a budget that takes all, or one seed")]
+    TeachersKnowMore {
+        /// The student.
+        arm: String,
+        /// Its expert masks.
+        budget: usize,
+    },
+    /// Two steps of one name.
+    #[error("two different steps are called {0}; rename an arm, or give each seed once")]
+    SameName(String),
+    /// Some steps failed; the others are done.
+    #[error("{} steps failed: {}", .0.len(), .0.join("; "))]
+    Failed(Vec<String>),
     /// No image to be judged on.
     #[error("no image to judge the segmenters on: give images the split strong_test, or set study.folds")]
     NothingToJudge,

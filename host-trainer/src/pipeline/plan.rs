@@ -3,15 +3,19 @@ use serde_json::{Value, json};
 use super::{PipelineError, data_digest};
 use crate::config::{ArmSpec, Config, Gate, Init, PseudoSpec, Saliency, Stage, StudySpec, digest_of};
 use crate::dataset::Index;
+use crate::net::Width;
 
 /// Raised when a change of the program makes results of older versions wrong.
-const METHOD_VERSION: u32 = 1;
+const METHOD_VERSION: u32 = 2;
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
     /// Trains a segmenter on phantoms.
-    Pretrain,
+    Pretrain {
+        /// Another width than the configuration's.
+        width: Option<Width>,
+    },
     /// Trains the classifier.
     Classifier,
     /// Looks where the classifier sees findings.
@@ -94,7 +98,7 @@ impl Plan {
             }
         }
         let settings = json!({ "study": study, "classes": config.classes, "derived": config.derived });
-        plan.add(StepKind::Report, config.seed, "report".into(), evaluations, settings);
+        plan.add(StepKind::Report, config.seed, "report".into(), evaluations, settings)?;
         Ok(plan)
     }
 
@@ -112,7 +116,7 @@ impl Plan {
         let settings =
             json!({ "preprocess": config.preprocess, "classes": config.classes, "derived": config.derived });
         let kind = StepKind::Evaluation { arm: arm.clone(), budget, fold };
-        Ok(self.add(kind, seed, format!("evaluation-{tag}"), vec![segmenter], settings))
+        self.add(kind, seed, format!("evaluation-{tag}"), vec![segmenter], settings)
     }
 
     fn segmenter(
@@ -128,11 +132,11 @@ impl Plan {
         let mut inputs = Vec::new();
         match arm.init {
             Init::Fresh => (),
-            Init::Pretrain => inputs.push(self.pretrain(config, seed)),
-            Init::Classifier => inputs.push(self.classifier(config, seed)),
+            Init::Pretrain => inputs.push(self.pretrain(config, arm.width, seed)?),
+            Init::Classifier => inputs.push(self.classifier(config, seed)?),
         }
         if let Some(pseudo) = &arm.pseudo {
-            inputs.push(self.pseudo_masks(config, pseudo, seed));
+            inputs.push(self.pseudo_masks(config, pseudo, seed)?);
         }
         if let Some(teaching) = arm.teachers.as_ref().and_then(|name| self.study.arm(name)).cloned() {
             for seed in self.study.seeds.clone() {
@@ -142,41 +146,45 @@ impl Plan {
         let of_arm = config.clone().for_arm(arm, seed);
         let settings = json!({
             "digest": of_arm.digest(Stage::Train),
-            "arm": arm,
+            "strong": arm.strong,
+            "pseudo": arm.pseudo,
+            "init": arm.init,
+            "distillation": arm.teachers.as_ref().map(|_| &config.distillation),
             "budget": budget,
-            "fold": fold,
-            "folds": self.study.folds,
-            "experiment_seed": config.seed,
+            // What deals the folds.
+            "fold": fold.map(|fold| [fold as u64, self.study.folds as u64, config.seed]),
         });
         let name = format!("segmenter-{}", tag(arm, budget, fold, seed));
         let kind = StepKind::Segmenter { arm: arm.clone(), budget, fold };
-        Ok(self.add(kind, seed, name, inputs, settings))
+        self.add(kind, seed, name, inputs, settings)
     }
 
-    fn pretrain(&mut self, config: &Config, seed: u64) -> usize {
-        let settings = json!({ "digest": config.clone().with_seed(seed).digest(Stage::Pretrain) });
-        self.add(StepKind::Pretrain, seed, format!("pretrain-s{seed}"), Vec::new(), settings)
+    fn pretrain(&mut self, config: &Config, width: Option<Width>, seed: u64) -> Result<usize, PipelineError> {
+        let own = config.clone().with_seed(seed).with_width(width);
+        let settings = json!({ "digest": own.digest(Stage::Pretrain) });
+        let name = width.map_or_else(|| "pretrain".to_owned(), |width| format!("pretrain-{}", slug(&width)));
+        self.add(StepKind::Pretrain { width }, seed, format!("{name}-s{seed}"), Vec::new(), settings)
     }
 
-    fn classifier(&mut self, config: &Config, seed: u64) -> usize {
+    fn classifier(&mut self, config: &Config, seed: u64) -> Result<usize, PipelineError> {
         let settings = json!({ "digest": config.clone().with_seed(seed).digest(Stage::Classifier) });
         self.add(StepKind::Classifier, seed, format!("classifier-s{seed}"), Vec::new(), settings)
     }
 
-    fn saliency(&mut self, config: &Config, method: Saliency, seed: u64) -> usize {
-        let classifier = self.classifier(config, seed);
+    fn saliency(&mut self, config: &Config, method: Saliency, seed: u64) -> Result<usize, PipelineError> {
+        let classifier = self.classifier(config, seed)?;
         let name = format!("saliency-{}-s{seed}", slug(&method));
         self.add(StepKind::Saliency(method), seed, name, vec![classifier], json!({ "method": method }))
     }
 
-    fn pseudo_masks(&mut self, config: &Config, spec: &PseudoSpec, seed: u64) -> usize {
-        let saliency = self.saliency(config, spec.saliency, seed);
+    fn pseudo_masks(&mut self, config: &Config, spec: &PseudoSpec, seed: u64) -> Result<usize, PipelineError> {
+        let saliency = self.saliency(config, spec.saliency, seed)?;
         let mut inputs = vec![saliency];
         let mut settings = json!({ "pseudo": spec, "findings": config.findings, "classes": config.labels() });
         let mut name = format!("pseudo-masks-{}-{}", slug(&spec.saliency), slug(&spec.gate));
         if spec.irnet {
             name += "-irnet";
-            inputs.push(self.edges(config, spec, seed));
+            inputs.push(self.edges(config, spec, seed)?);
             settings["irnet"] = json!([config.irnet.threshold, config.irnet.walk]);
         } else {
             settings["compat_paper"] = json!(config.compat_paper);
@@ -184,8 +192,8 @@ impl Plan {
         self.add(StepKind::PseudoMasks(spec.clone()), seed, format!("{name}-s{seed}"), inputs, settings)
     }
 
-    fn edges(&mut self, config: &Config, spec: &PseudoSpec, seed: u64) -> usize {
-        let inputs = vec![self.classifier(config, seed), self.saliency(config, spec.saliency, seed)];
+    fn edges(&mut self, config: &Config, spec: &PseudoSpec, seed: u64) -> Result<usize, PipelineError> {
+        let inputs = vec![self.classifier(config, seed)?, self.saliency(config, spec.saliency, seed)?];
         let settings = json!({
             "digest": config.clone().with_seed(seed).digest(Stage::Edges),
             "gate": spec.gate,
@@ -197,10 +205,14 @@ impl Plan {
     }
 
     /// Adds a step unless it is there; gives its place.
-    fn add(&mut self, kind: StepKind, seed: u64, name: String, inputs: Vec<usize>, settings: Value) -> usize {
-        if let Some(place) = self.steps.iter().position(|step| step.name == name) {
-            return place;
-        }
+    fn add(
+        &mut self,
+        kind: StepKind,
+        seed: u64,
+        name: String,
+        inputs: Vec<usize>,
+        settings: Value,
+    ) -> Result<usize, PipelineError> {
         let keys: Vec<&str> = inputs.iter().map(|&place| self.steps[place].key.as_str()).collect();
         let key = digest_of(&json!({
             "method": METHOD_VERSION,
@@ -210,8 +222,12 @@ impl Plan {
             "inputs": keys,
             "data": self.data,
         }));
+        if let Some(place) = self.steps.iter().position(|step| step.name == name) {
+            let same = self.steps[place].key == key;
+            return if same { Ok(place) } else { Err(PipelineError::SameName(name)) };
+        }
         self.steps.push(Step { kind, seed, name, inputs, settings, key });
-        self.steps.len() - 1
+        Ok(self.steps.len() - 1)
     }
 }
 

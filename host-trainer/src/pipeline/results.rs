@@ -208,7 +208,7 @@ impl StudyResults {
                     results.classifiers.push((step.name.clone(), scores));
                     results.read_history(step, &artifact, "auroc", config.finding_labels())?;
                 }
-                StepKind::Segmenter { .. } | StepKind::Pretrain => {
+                StepKind::Segmenter { .. } | StepKind::Pretrain { .. } => {
                     results.read_history(step, &artifact, "iou", config.labels())?;
                 }
                 StepKind::Evaluation { arm, budget, .. } => {

@@ -37,14 +37,14 @@ impl StudyRoles {
         seed: u64,
     ) -> Result<Self, PipelineError> {
         let all: Vec<Record> = [Split::StrongTrain, Split::StrongVal].map(|split| index.of(split)).concat();
-        let mut patients: Vec<&str> =
-            all.iter().map(|record| record.patient.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
-        if patients.len() < folds {
-            return Err(PipelineError::Folds { folds, patients: patients.len() });
+        let mut images: BTreeMap<&str, usize> = BTreeMap::new();
+        for record in &all {
+            *images.entry(&record.patient).or_default() += 1;
         }
-        // The folds are the same for all seeds, so that seeds differ in their trainings only.
-        patients.shuffle(&mut stream_rng(experiment_seed, Stream::Selection, u64::MAX));
-        let own: BTreeSet<&str> = patients.iter().skip(fold).step_by(folds).copied().collect();
+        if images.len() < folds {
+            return Err(PipelineError::Folds { folds, patients: images.len() });
+        }
+        let own = deal(images, folds, experiment_seed).swap_remove(fold);
         let (test, rest): (Vec<Record>, Vec<Record>) =
             all.iter().cloned().partition(|record| own.contains(record.patient.as_str()));
         let what = format!("the training part of fold {}", fold + 1);
@@ -62,6 +62,22 @@ impl StudyRoles {
     fn checked(self) -> Result<Self, PipelineError> {
         if self.test.is_empty() { Err(PipelineError::NothingToJudge) } else { Ok(self) }
     }
+}
+
+/// Deals patients (with numbers of images) into folds of nearly equal numbers of images: in a random order, those with
+/// most images first, each into the smallest fold. The same for all seeds of a study, which differ in their trainings.
+fn deal(images: BTreeMap<&str, usize>, folds: usize, seed: u64) -> Vec<BTreeSet<&str>> {
+    let mut patients: Vec<(&str, usize)> = images.into_iter().collect();
+    patients.shuffle(&mut stream_rng(seed, Stream::Selection, u64::MAX));
+    // A stable sort keeps the random order among equals.
+    patients.sort_by_key(|(_, images)| std::cmp::Reverse(*images));
+    let mut dealt = vec![(0, BTreeSet::new()); folds];
+    for (patient, images) in patients {
+        let smallest = dealt.iter_mut().min_by_key(|(size, _)| *size).expect("at least two folds");
+        smallest.0 += images;
+        smallest.1.insert(patient);
+    }
+    dealt.into_iter().map(|(_, patients)| patients).collect()
 }
 
 /// The first `budget` of a random order in which sources take turns, so that few images still are of all sources.
@@ -154,5 +170,25 @@ mod tests {
             StudyRoles::of_fold(&index(), (0, 27), 1, 17, 1),
             Err(PipelineError::Folds { patients: 26, .. })
         ));
+    }
+
+    #[test]
+    fn folds_hold_nearly_as_many_images_each() {
+        let names: Vec<String> = (0..45).map(|i| format!("p{i}")).collect();
+        // As in the data at hand: most patients have one image, a few have many.
+        let images = |i: usize| match i {
+            0 => 8,
+            1..5 => 3,
+            5..11 => 2,
+            _ => 1,
+        };
+        for seed in 0..20 {
+            let counts = names.iter().enumerate().map(|(i, name)| (name.as_str(), images(i))).collect();
+            let sizes: Vec<usize> = deal(counts, 5, seed)
+                .iter()
+                .map(|fold| fold.iter().map(|name| images(name[1..].parse().unwrap())).sum())
+                .collect();
+            assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
+        }
     }
 }

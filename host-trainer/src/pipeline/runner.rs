@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,37 @@ impl<'a> Runner<'a> {
         context: Context,
     ) -> Result<Self, PipelineError> {
         let plan = Plan::new(config, index)?;
-        Ok(Self { config, index, plan, root: root.join(&config.name), context })
+        let runner = Self { config, index, plan, root: root.join(&config.name), context };
+        runner.check_roles()?;
+        Ok(runner)
+    }
+
+    /// Whether the data have the images that every training and judgement asks for: better now than in the night.
+    fn check_roles(&self) -> Result<(), PipelineError> {
+        for step in &self.plan.steps {
+            match &step.kind {
+                StepKind::Evaluation { budget, fold, .. } => {
+                    self.roles(*budget, *fold, step.seed)?;
+                }
+                StepKind::Segmenter { arm, budget, fold } => {
+                    let strong = |seed: u64| -> Result<BTreeSet<String>, PipelineError> {
+                        let roles = self.roles(*budget, *fold, seed)?.training;
+                        Ok(roles.strong.into_iter().map(|record| record.id).collect())
+                    };
+                    let own = strong(step.seed)?;
+                    if arm.teachers.is_some() {
+                        for &seed in &self.plan.study.seeds {
+                            if strong(seed)? != own {
+                                let (arm, budget) = (arm.name.clone(), *budget);
+                                return Err(PipelineError::TeachersKnowMore { arm, budget });
+                            }
+                        }
+                    }
+                }
+                _ => (),
+            }
+        }
+        Ok(())
     }
 
     /// The steps.
@@ -54,16 +85,24 @@ impl<'a> Runner<'a> {
         Artifact::new(&self.root, &step.name, &step.key)
     }
 
-    /// Does what is missing; `say` gets a line when a step begins or ends. Steps that another process works on are
-    /// left to it, and waited for when nothing else is left to do.
+    /// Does what is missing; `say` gets a line when a step begins. Steps that another process works on are left to it,
+    /// and waited for when nothing else is left to do. A step that fails does not stop those that do not read it; all
+    /// failures are told in the end.
     pub fn run(&self, mut say: impl FnMut(&str)) -> Result<Finished, PipelineError> {
         let steps = &self.plan.steps;
+        let mut failed: BTreeMap<usize, Option<String>> = BTreeMap::new();
+        let mut waiting = false;
         loop {
             let mut left = 0;
             let mut progressed = false;
             for (place, step) in steps.iter().enumerate() {
                 let artifact = self.artifact(step);
-                if artifact.is_done()? {
+                if failed.contains_key(&place) || artifact.is_done()? {
+                    continue;
+                }
+                if step.inputs.iter().any(|input| failed.contains_key(input)) {
+                    // Cannot be done for want of what it reads.
+                    failed.insert(place, None);
                     continue;
                 }
                 left += 1;
@@ -81,8 +120,14 @@ impl<'a> Runner<'a> {
                 }
                 say(&format!("[{}/{}] {}", place + 1, steps.len(), step.name));
                 let began = Instant::now();
-                if let Outcome::Stopped { .. } = self.perform(step, artifact.dir())? {
-                    return Ok(Finished::Stopped);
+                match self.perform(step, artifact.dir()) {
+                    Ok(Outcome::Finished) => (),
+                    Ok(Outcome::Stopped { .. }) => return Ok(Finished::Stopped),
+                    Err(error) => {
+                        tracing::error!("{}: {error}", step.name);
+                        failed.insert(place, Some(format!("{}: {error}", step.name)));
+                        continue;
+                    }
                 }
                 let keys = step.inputs.iter().map(|&input| steps[input].key.clone()).collect();
                 let seconds = began.elapsed().as_secs();
@@ -94,11 +139,16 @@ impl<'a> Runner<'a> {
                 }
             }
             if left == 0 {
-                return Ok(Finished::All);
+                let told: Vec<String> = failed.into_values().flatten().collect();
+                return if told.is_empty() { Ok(Finished::All) } else { Err(PipelineError::Failed(told)) };
             }
             if !progressed {
                 if self.context.stop.is_raised() {
                     return Ok(Finished::Stopped);
+                }
+                if !waiting {
+                    say("waiting for steps that another process works on");
+                    waiting = true;
                 }
                 std::thread::sleep(PATIENCE);
             }
@@ -113,17 +163,19 @@ impl<'a> Runner<'a> {
         let input = |i: usize| self.artifact(&self.plan.steps[step.inputs[i]]);
         let best = |i: usize| RunDir::new(input(i).dir()).best();
         match &step.kind {
-            StepKind::Pretrain => {
-                let roles = Roles { validation: self.index.of(Split::StrongVal), ..Roles::default() };
+            StepKind::Pretrain { width } => {
+                let config = config.with_width(*width);
+                let roles = Roles { validation: self.validation(), ..Roles::default() };
                 let inputs = SegmenterInputs::default();
                 return train_segmenter(context, &config, Stage::Pretrain, &roles, &inputs, digest, out);
             }
             StepKind::Classifier => {
-                return classify(context, &config, &Roles::of_splits(self.index), digest, out);
+                let roles = Roles { weak: self.weak(), validation: self.validation(), ..Roles::default() };
+                return classify(context, &config, &roles, digest, out);
             }
             StepKind::Saliency(method) => {
                 let records = [self.weak(), self.judged()].concat();
-                look(context, &config, *method, &best(0), &records, &out.join("maps.safetensors"))?;
+                return look(context, &config, *method, &best(0), &records, &out.join("maps.safetensors"));
             }
             StepKind::Edges { gate } => {
                 let files = (best(0), input(1).file("maps.safetensors"));
@@ -134,7 +186,7 @@ impl<'a> Runner<'a> {
                 let maps = input(0).file("maps.safetensors");
                 let edges = spec.irnet.then(|| best(1));
                 let (weak, judged) = (self.weak(), self.judged());
-                make_pseudo_masks(context, &config, spec, (&maps, edges.as_deref()), (&weak, &judged), out)?;
+                return make_pseudo_masks(context, &config, spec, (&maps, edges.as_deref()), (&weak, &judged), out);
             }
             StepKind::Segmenter { arm, budget, fold } => {
                 let roles = self.roles(*budget, *fold, step.seed)?.training;
@@ -175,11 +227,16 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Images to select on, where they are not judged on in some fold.
+    fn validation(&self) -> Vec<Record> {
+        if self.plan.study.folds == 0 { self.index.of(Split::StrongVal) } else { Vec::new() }
+    }
+
     fn weak(&self) -> Vec<Record> {
         self.index.of(Split::Weak)
     }
 
-    /// Images with expert masks that pseudo-masks are compared with: never the final ones.
+    /// Images with expert masks that pseudo-masks are compared with, for information: not those of `strong_test`.
     fn judged(&self) -> Vec<Record> {
         [Split::StrongTrain, Split::StrongVal].map(|split| self.index.of(split)).concat()
     }

@@ -3,7 +3,6 @@ use shared::mask::Mask;
 use super::{Decision, bilinear, decide, pseudo_mask};
 use crate::config::{Config, Gate};
 use crate::dataset::{Record, Sample};
-use crate::irnet::content;
 use crate::saliency::SaliencyMaps;
 
 /// Where a class is seen in an image, on the model's grid.
@@ -13,6 +12,8 @@ pub struct ClassMap {
     pub decision: Decision,
     /// S × S values in 0..1, the largest 1 unless all are 0; only meaningful where the map is used.
     pub values: Vec<f32>,
+    /// The largest value before it was made 1.
+    pub most: f32,
 }
 
 impl ClassMap {
@@ -27,49 +28,70 @@ impl ClassMap {
 pub fn class_maps(config: &Config, record: &Record, maps: &SaliencyMaps, gate: Gate) -> Vec<ClassMap> {
     let size = config.preprocess.input_size;
     let Some(seen) = maps.maps.get(&record.id) else {
-        let none = || ClassMap { decision: Decision::Skip, values: vec![0.0; size * size] };
+        let none = || ClassMap { decision: Decision::Skip, values: vec![0.0; size * size], most: 0.0 };
         return config.classes.iter().map(|_| none()).collect();
     };
     let (rows, cols) = (seen.shape[1], seen.shape[2]);
     let class_map = |label: &String| {
         let mut values = vec![0.0_f32; size * size];
-        let mut decision = Decision::Skip;
+        let mut decisions = Vec::new();
         for (i, finding) in config.findings.iter().enumerate() {
             if finding.class.as_ref() != Some(label) {
                 continue;
             }
-            match decide(record.findings.get(&finding.label).copied(), gate) {
-                Decision::Use => {
-                    decision = Decision::Use;
-                    let map = &seen.data[i * rows * cols..(i + 1) * rows * cols];
-                    let most = map.iter().copied().fold(0.0_f32, f32::max).max(f32::MIN_POSITIVE);
-                    for (value, new) in values.iter_mut().zip(bilinear(map, rows, cols, size)) {
-                        *value = value.max(new / most);
-                    }
-                }
-                Decision::Empty if decision == Decision::Skip => decision = Decision::Empty,
-                Decision::Empty | Decision::Skip => (),
+            let map = &seen.data[i * rows * cols..(i + 1) * rows * cols];
+            let mut decision = decide(record.findings.get(&finding.label).copied(), gate);
+            // A finding that the classifier sees nowhere says nothing of where it is.
+            if decision == Decision::Use && gate != Gate::None && map.iter().all(|&v| v <= 0.0) {
+                decision = Decision::Skip;
             }
+            if decision == Decision::Use {
+                let full = bilinear(map, rows, cols, size);
+                values.iter_mut().zip(full).for_each(|(value, new)| *value = value.max(new));
+            }
+            decisions.push(decision);
         }
-        ClassMap { decision, values }
+        let most = values.iter().copied().fold(0.0_f32, f32::max);
+        if most > 0.0 {
+            values.iter_mut().for_each(|v| *v /= most);
+        }
+        ClassMap { decision: together(&decisions), values, most }
     };
     config.classes.iter().map(|class| class_map(&class.label)).collect()
 }
 
-/// The mask of a map without refinement: Otsu's threshold on the radiograph's pixels, contours filled.
+/// One finding that is seen shows the class; it is absent only if all say so.
+fn together(decisions: &[Decision]) -> Decision {
+    if decisions.contains(&Decision::Use) {
+        Decision::Use
+    } else if !decisions.is_empty() && decisions.iter().all(|d| *d == Decision::Empty) {
+        Decision::Empty
+    } else {
+        Decision::Skip
+    }
+}
+
+/// The mask of a map without refinement: Otsu's threshold on the radiograph's own pixels, contours filled. The paper's
+/// code thresholds the map as the network gives it.
 pub fn threshold(map: &ClassMap, sample: &Sample, compat_paper: bool) -> Option<Mask> {
     let size = sample.size();
     match map.decision {
         Decision::Skip => None,
         Decision::Empty => Some(Mask::empty(size, size)),
         Decision::Use => {
-            let mut mask = pseudo_mask(&map.values, size, size, compat_paper);
-            let inside = content(sample);
-            for r in 0..size {
-                for c in 0..size {
-                    if !inside.get(r, c) {
-                        mask.set(r, c, false);
-                    }
+            let boxed = &sample.letterbox;
+            let (rows, cols) = (boxed.content_rows, boxed.content_cols);
+            let scale = if compat_paper { map.most } else { 1.0 };
+            let line = |r: usize| {
+                let first = (boxed.pad_top + r) * size + boxed.pad_left;
+                map.values[first..first + cols].iter().map(move |v| v * scale)
+            };
+            let content: Vec<f32> = (0..rows).flat_map(line).collect();
+            let cut = pseudo_mask(&content, rows, cols, compat_paper);
+            let mut mask = Mask::empty(size, size);
+            for r in 0..rows {
+                for c in 0..cols {
+                    mask.set(boxed.pad_top + r, boxed.pad_left + c, cut.get(r, c));
                 }
             }
             Some(mask)
@@ -107,5 +129,34 @@ mod tests {
             assert!((a - b / 12.5).abs() < 1e-6);
         }
         assert_eq!(shrink(&[0.0; 16], 4, 2), [0.0; 4]);
+    }
+
+    #[test]
+    fn a_class_is_absent_only_if_all_its_findings_are() {
+        use Decision::{Empty, Skip, Use};
+        assert_eq!(together(&[Empty, Empty]), Empty);
+        assert_eq!(together(&[Empty, Skip]), Skip);
+        assert_eq!(together(&[Skip, Use, Empty]), Use);
+        assert_eq!(together(&[]), Skip);
+    }
+
+    #[test]
+    fn otsus_threshold_does_not_see_the_padding() {
+        use shared::preprocess::Letterbox;
+        // A landscape image: a quarter of the square is padding above and below.
+        let sample = Sample {
+            id: "a".into(),
+            letterbox: Letterbox::new(8, 16, 16),
+            image: vec![0; 256],
+            targets: Vec::new(),
+        };
+        let content = |p: usize| (4..12).contains(&(p / 16));
+        // Within the content 0.6 and 1.0; Otsu over the whole square would part content from padding.
+        let value = |p: usize| if !content(p) { 0.0 } else if p % 16 < 8 { 0.6 } else { 1.0 };
+        let map = ClassMap { decision: Decision::Use, values: (0..256).map(value).collect(), most: 300.0 };
+        for compat in [false, true] {
+            let mask = threshold(&map, &sample, compat).unwrap();
+            assert_eq!(mask, Mask::from_fn(16, 16, |r, c| (4..12).contains(&r) && c >= 8), "{compat}");
+        }
     }
 }

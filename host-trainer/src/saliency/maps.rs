@@ -10,7 +10,7 @@ use crate::train::CheckpointError;
 use crate::train::tensors::{load_with_metadata, save_with_metadata};
 
 /// Images a forward pass.
-const CHUNK: usize = 8;
+pub const SALIENCY_CHUNK: usize = 8;
 const WHAT: &str = "saliency";
 
 /// What a classifier saw in many images, at the resolution of its features.
@@ -41,10 +41,10 @@ pub enum SaliencyError {
     File(#[from] CheckpointError),
     /// A classifier of other findings.
     #[error(
-        "{path} knows {found}, the configuration's findings are {expected}; take the classifier that was trained with it"
+        "{path} knows {found}, the configuration's findings are {expected}; take what was made with this configuration"
     )]
     OtherFindings {
-        /// The model file.
+        /// The model file or the maps.
         path: PathBuf,
         /// Its findings.
         found: String,
@@ -54,37 +54,47 @@ pub enum SaliencyError {
 }
 
 impl SaliencyMaps {
-    /// Looks at images in chunks; `progress` is told how many are done.
-    pub fn compute(
+    /// No image looked at yet.
+    pub fn new(findings: Vec<String>) -> Self {
+        Self { findings, maps: Params::new(), logits: Params::new() }
+    }
+
+    /// Looks at some images at once: [`SALIENCY_CHUNK`] or fewer.
+    pub fn add(
+        &mut self,
         config: &Config,
         net: &TorchNet,
         records: &[Record],
         method: Saliency,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Self, SaliencyError> {
-        let mut all = Self { findings: config.finding_labels(), maps: Params::new(), logits: Params::new() };
+    ) -> Result<(), SaliencyError> {
         let size = config.preprocess.input_size as i64;
-        for (i, chunk) in records.chunks(CHUNK).enumerate() {
-            let samples = load_samples(chunk, &[], &config.preprocess)?;
-            let pixels: Vec<f32> = samples
-                .iter()
-                .flat_map(|sample| sample.normalized(config.preprocess.mean, config.preprocess.std))
-                .collect();
-            let images =
-                Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size, size])?.f_to_device(net.device())?;
-            let seen = saliency(net, &images, method)?;
-            for (n, record) in chunk.iter().enumerate() {
-                let take = |tensor: &Tensor| -> Result<ParamTensor, tch::TchError> {
-                    let own = tensor.f_select(0, n as i64)?.f_to_kind(Kind::Float)?;
-                    let shape = own.size().iter().map(|&n| n as usize).collect();
-                    Ok(ParamTensor::new(shape, Vec::try_from(&own.f_contiguous()?.f_view(-1)?)?))
-                };
-                all.maps.insert(record.id.clone(), take(&seen.maps)?);
-                all.logits.insert(record.id.clone(), take(&seen.logits)?);
-            }
-            progress(((i + 1) * CHUNK).min(records.len()));
+        let samples = load_samples(records, &[], &config.preprocess)?;
+        let pixels: Vec<f32> = samples
+            .iter()
+            .flat_map(|sample| sample.normalized(config.preprocess.mean, config.preprocess.std))
+            .collect();
+        let images = Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size, size])?.f_to_device(net.device())?;
+        let seen = saliency(net, &images, method)?;
+        for (n, record) in records.iter().enumerate() {
+            let take = |tensor: &Tensor| -> Result<ParamTensor, tch::TchError> {
+                let own = tensor.f_select(0, n as i64)?.f_to_kind(Kind::Float)?;
+                let shape = own.size().iter().map(|&n| n as usize).collect();
+                Ok(ParamTensor::new(shape, Vec::try_from(&own.f_contiguous()?.f_view(-1)?)?))
+            };
+            self.maps.insert(record.id.clone(), take(&seen.maps)?);
+            self.logits.insert(record.id.clone(), take(&seen.logits)?);
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// Checks that these are maps of the configuration's findings.
+    pub fn check(&self, config: &Config, path: &Path) -> Result<(), SaliencyError> {
+        let expected = config.finding_labels();
+        if self.findings == expected {
+            return Ok(());
+        }
+        let (found, expected) = (self.findings.join(", "), expected.join(", "));
+        Err(SaliencyError::OtherFindings { path: path.to_owned(), found, expected })
     }
 
     /// Writes one safetensors file, atomically.

@@ -11,7 +11,7 @@ mod maps;
 
 use tch::{Kind, TchError, Tensor};
 
-pub use maps::{SaliencyError, SaliencyMaps};
+pub use maps::{SALIENCY_CHUNK, SaliencyError, SaliencyMaps};
 
 use crate::config::Saliency;
 use crate::net::{FEATURES, Mode, TorchNet, TorchNetError};

@@ -3,14 +3,16 @@
 //! with is the moving average's (Mean Teacher, Tarvainen & Valpola 2017, arXiv:1703.01780) or, where there are any, the
 //! teachers' mean; either only where it is sure.
 
+use std::collections::BTreeMap;
+
 use rand::RngCore;
 use tch::{Kind, TchError, Tensor, no_grad};
 
-use super::loss::{LossSpec, Targets, segmentation_loss};
+use super::loss::{LossSpec, PixelWeight, Targets, segmentation_loss};
 use super::{Nets, Teachers, TrainError};
 use crate::config::ConsistencySpec;
 use crate::dataset::{Stream, UnlabeledBatch, stream_rng};
-use crate::net::{DECODER_READS, Mode};
+use crate::net::{DECODER, DECODER_READS, Mode, Node, NodeId};
 
 /// The weighted loss on a step's images without masks. Half of it is the strong views' mean, half the stream with
 /// dropped features; all of it the views' where there is no such stream.
@@ -48,21 +50,31 @@ pub(super) fn consistency_loss(
     Ok(total.f_mul_scalar(spec.weight * ramp)?)
 }
 
-/// The student's logits with whole channels of what its decoder reads set to zero.
+/// The student's logits with whole channels of what its decoder reads set to zero. The encoder reads them as they are:
+/// only what is made of features is to do with fewer.
 fn without_features(nets: Nets<'_>, images: &Tensor, share: f64) -> Result<Tensor, TrainError> {
     let graph = nets.student.graph();
     let sites = DECODER_READS.map(|name| graph.find(name));
     let mut rng = stream_rng(nets.seed, Stream::Features, nets.step);
     let bar = (share * 2f64.powi(32)) as u32;
     let keep = (1.0 / (1.0 - share)) as f32;
-    let mut drop = |value: Tensor| -> Result<Tensor, TchError> {
+    // One mask a feature map, whoever reads it.
+    let mut dropped: BTreeMap<NodeId, Tensor> = BTreeMap::new();
+    let mut read = |reader: &Node, input: NodeId, value: &Tensor| -> Result<Option<Tensor>, TchError> {
+        if !sites.contains(&Some(input)) || !reader.name.starts_with(DECODER) {
+            return Ok(None);
+        }
+        if let Some(known) = dropped.get(&input) {
+            return Ok(Some(known.shallow_clone()));
+        }
         let (n, c, ..) = value.size4()?;
         let mask: Vec<f32> = (0..n * c).map(|_| if rng.next_u32() < bar { 0.0 } else { keep }).collect();
-        value.f_mul(&Tensor::f_from_slice(&mask)?.f_view([n, c, 1, 1])?.f_to_device(value.device())?)
+        let mask = Tensor::f_from_slice(&mask)?.f_view([n, c, 1, 1])?.f_to_device(value.device())?;
+        let value = value.f_mul(&mask)?;
+        dropped.insert(input, value.shallow_clone());
+        Ok(Some(value))
     };
-    Ok(nets.student.forward_mapped(images, Mode::Train, &mut |id, value| {
-        if sites.contains(&Some(id)) { drop(value) } else { Ok(value) }
-    })?)
+    Ok(nets.student.forward_reading(images, Mode::Train, &mut read)?)
 }
 
 /// What the teacher says of the weak view.
@@ -71,6 +83,8 @@ struct Taught {
     mask: Tensor,
     /// N × C × S × S: 1 where the teacher is sure, else 0.
     sure: Tensor,
+    /// N × 1 × S × S: 1 where the pixel shows the radiograph.
+    inside: Tensor,
 }
 
 impl Taught {
@@ -79,23 +93,25 @@ impl Taught {
         Ok(Self {
             mask: answer.f_ge(0.5)?.f_to_kind(Kind::Float)?,
             sure: sure.f_to_kind(Kind::Float)?.f_mul(inside)?,
+            inside: inside.shallow_clone(),
         })
     }
 
     fn targets(&self) -> Result<Targets, TchError> {
-        Self::weigh(self.mask.shallow_clone(), self.sure.shallow_clone())
+        Self::weigh(self.mask.shallow_clone(), self.sure.shallow_clone(), &self.inside)
     }
 
     /// With the next image's answer where its pixels were pasted (N × 1 × S × S).
     fn mixed(&self, pasted: &Tensor) -> Result<Targets, TchError> {
-        let next = |t: &Tensor| t.f_roll([-1_i64], [0_i64]);
-        let mask = next(&self.mask)?.f_where_self(pasted, &self.mask)?;
-        Self::weigh(mask, next(&self.sure)?.f_where_self(pasted, &self.sure)?)
+        let mix = |t: &Tensor| t.f_roll([-1_i64], [0_i64])?.f_where_self(pasted, t);
+        Self::weigh(mix(&self.mask)?, mix(&self.sure)?, &mix(&self.inside)?)
     }
 
-    fn weigh(mask: Tensor, sure: Tensor) -> Result<Targets, TchError> {
+    /// Unsure pixels count in the mean, with no loss: the less the teacher knows, the less it teaches.
+    fn weigh(mask: Tensor, sure: Tensor, inside: &Tensor) -> Result<Targets, TchError> {
         let valid = sure.f_amax([2_i64, 3].as_slice(), false)?;
-        Ok(Targets { coverage: mask, valid, weight: Some(sure) })
+        let pixels = inside.f_sum_dim_intlist([2_i64, 3].as_slice(), false, Kind::Float)?;
+        Ok(Targets { coverage: mask, valid, weight: Some(PixelWeight { each: sure, pixels }) })
     }
 }
 
@@ -119,7 +135,7 @@ mod tests {
     #[test]
     fn pasted_pixels_take_the_next_images_answer() {
         let mask = Tensor::from_slice(&[0.0_f32, 1.0]).view([2, 1, 1, 1]).expand([2, 1, 1, 2], false);
-        let taught = Taught { sure: mask.ones_like(), mask };
+        let taught = Taught { sure: mask.ones_like(), inside: mask.ones_like().narrow(1, 0, 1), mask };
         let pasted = Tensor::from_slice(&[true, false, false, true]).view([2, 1, 1, 2]);
         let mixed = taught.mixed(&pasted).unwrap();
         assert_eq!(Vec::<f32>::try_from(mixed.coverage.contiguous().view(-1)).unwrap(), [1.0, 0.0, 1.0, 0.0]);
@@ -134,7 +150,7 @@ mod tests {
         let plane = vec![0.3_f32; 2 * 64 * 64];
         let view = StrongView { images: plane.clone(), pasted: vec![0.0; plane.len()] };
         let batch =
-            UnlabeledBatch { len: 2, inside: vec![1.0; plane.len()], weak: plane, strong: vec![view] };
+            UnlabeledBatch { len: 2, ids: Vec::new(), inside: vec![1.0; plane.len()], weak: plane, strong: vec![view] };
         // Sure of everything, so that the loss is not empty.
         let spec = ConsistencySpec { confidence: 0.500_001, ramp: 10, ..ConsistencySpec::default() };
         let loss = |step| {
@@ -148,5 +164,34 @@ mod tests {
         late.backward();
         assert!(student.trainable().iter().all(|(_, t)| t.grad().defined()));
         assert!(average.trainable().iter().all(|(_, t)| !t.grad().defined()));
+    }
+
+    #[test]
+    fn only_the_decoder_reads_fewer_features() {
+        let config = DeepLabConfig { width: Width::Quarter, dropout: 0.0, ..DeepLabConfig::default() };
+        let graph = deeplab_v3_plus(&config);
+        let net = TorchNet::new(&graph, Device::Cpu, 1).unwrap();
+        let images = Tensor::arange(2 * 64 * 64, (Kind::Float, Device::Cpu)).sin().view([2, 1, 64, 64]);
+        let mut readers = Vec::new();
+        let sites = DECODER_READS.map(|name| graph.find(name).unwrap());
+        no_grad(|| {
+            net.forward_reading(&images, Mode::Eval, &mut |reader, input, _| {
+                if sites.contains(&input) && reader.name.starts_with(DECODER) {
+                    readers.push(reader.name.clone());
+                }
+                Ok(None)
+            })
+        })
+        .unwrap();
+        // Four branches of the ASPP, its pooled one, and the low-level projection.
+        assert_eq!(readers.len(), 6, "{readers:?}");
+        // Running statistics of the encoder move as without dropped features.
+        let nets = Nets { student: &net, average: &net, seed: 1, step: 0 };
+        let other = TorchNet::new(&graph, Device::Cpu, 1).unwrap();
+        drop(no_grad(|| other.forward(&images, Mode::Train)).unwrap());
+        drop(no_grad(|| without_features(nets, &images, 0.5)).unwrap());
+        for ((name, a), (_, b)) in net.buffers().iter().zip(other.buffers()) {
+            assert_eq!(a.equal(&b), name.starts_with("encoder."), "{name}");
+        }
     }
 }

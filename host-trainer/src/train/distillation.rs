@@ -1,8 +1,8 @@
 use tch::{Device, Reduction, TchError, Tensor, no_grad};
 
 use super::{ModelFile, TrainError};
-use crate::config::DistillationSpec;
-use crate::net::{Mode, TorchNet, TorchNetError};
+use crate::config::{Config, DistillationSpec};
+use crate::net::{Mode, TorchNet};
 
 /// An ensemble whose mean answer a student imitates (Hinton et al. 2015, arXiv:1503.02531; design §5.7).
 #[derive(Debug)]
@@ -12,10 +12,18 @@ pub struct Teachers {
 }
 
 impl Teachers {
-    /// Teachers from model files of the same classes.
-    pub fn new(spec: DistillationSpec, models: &[ModelFile], device: Device) -> Result<Self, TorchNetError> {
+    /// Teachers from model files of the configuration's classes and preprocessing.
+    pub fn new(config: &Config, models: &[ModelFile], device: Device) -> Result<Self, TrainError> {
+        let expected = config.labels();
+        for model in models {
+            if model.info.labels != expected || model.info.preprocess != config.preprocess {
+                let (found, expected) = (model.info.labels.join(", "), expected.join(", "));
+                return Err(TrainError::OtherTeacher { found, expected });
+            }
+        }
         let net = |model: &ModelFile| TorchNet::from_params(&model.info.graph, &model.params, device);
-        Ok(Self { spec, nets: models.iter().map(net).collect::<Result<_, _>>()? })
+        let nets = models.iter().map(net).collect::<Result<_, _>>()?;
+        Ok(Self { spec: config.distillation.clone(), nets })
     }
 
     /// Binary cross-entropy between σ(s/T) and the teachers' mean σ(t/T), times T² so that its gradient does not

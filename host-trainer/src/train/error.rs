@@ -6,6 +6,15 @@ use crate::dataset::DatasetError;
 use crate::net::{ParamsError, TorchNetError};
 use crate::report::CurvesError;
 
+/// What to do where a batch does not fit.
+fn remedy(stage: Stage, batch: usize) -> String {
+    match batch {
+        // Batch normalization needs two images.
+        0 | 1 => "lower preprocess.input_size, network.width or consistency.views.batch".to_owned(),
+        _ => format!("set {}.batch = {batch}, or lower consistency.views.batch,", stage.key()),
+    }
+}
+
 /// Why a training cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -73,7 +82,7 @@ pub enum TrainError {
     },
     /// The training blew up.
     #[error(
-        "{what} is {value} at step {step}, batch of {images}: look at these images, lower {stage}.learning_rate or raise {stage}.warmup and start anew"
+        "{what} is {value} at step {step}, batch of {images}: look at these images, lower {}.learning_rate or raise {}.warmup and start anew", stage.key(), stage.key()
     )]
     Diverged {
         /// Which number.
@@ -88,7 +97,7 @@ pub enum TrainError {
         images: String,
     },
     /// The device is too small for the batch.
-    #[error("no memory for a batch of {batch}: set {stage}.batch = {try_batch} and start anew ({source})")]
+    #[error("no memory for a batch of {batch}: {} and start anew ({source})", remedy(*.stage, *.try_batch))]
     OutOfMemory {
         /// The stage.
         stage: Stage,
@@ -99,7 +108,21 @@ pub enum TrainError {
         /// What libtorch said.
         source: tch::TchError,
     },
+    /// Weights to begin with that are another network's.
+    #[error("the weights to begin with are another network's: they lack {tensors}; take a model of the same backbone and width")]
+    OtherNetwork {
+        /// Some of what is missing.
+        tensors: String,
+    },
+    /// A teacher of something else.
+    #[error("a teacher segments {found} with preprocessing of its own, the student {expected}: both must agree in classes and preprocessing")]
+    OtherTeacher {
+        /// The teacher's classes.
+        found: String,
+        /// The student's.
+        expected: String,
+    },
     /// No image to validate on annotates any class.
-    #[error("no validation image is labelled for any class; add images with split strong_val")]
+    #[error("no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout")]
     NothingToValidate,
 }

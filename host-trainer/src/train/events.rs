@@ -54,7 +54,8 @@ impl EventLog {
             ("time".to_owned(), json!(seconds())),
         ]);
         object.extend(values.iter().map(|(name, value)| (name.clone(), json!(value))));
-        writeln!(self.lines, "{}", serde_json::Value::Object(object))?;
+        // One write, so that a kill leaves whole lines.
+        self.lines.write_all(format!("{}\n", serde_json::Value::Object(object)).as_bytes())?;
         let value = values.into_iter().map(|(tag, v)| Value { tag: Some(tag), simple_value: Some(v as f32) });
         self.record(&Event {
             wall_time: seconds(),

@@ -18,8 +18,17 @@ pub struct Targets {
     pub coverage: Tensor,
     /// N × C: 1 where the class is annotated, else 0.
     pub valid: Tensor,
-    /// N × C × S × S: weight of each pixel, 0..1; none: 1 everywhere.
-    pub weight: Option<Tensor>,
+    /// How much pixels count; none: all of them, and equally.
+    pub weight: Option<PixelWeight>,
+}
+
+/// How much each pixel counts.
+#[derive(Debug)]
+pub struct PixelWeight {
+    /// N × C × S × S, 0..1.
+    pub each: Tensor,
+    /// N × C or N × 1: the number of pixels that a mean is over, those of weight 0 included.
+    pub pixels: Tensor,
 }
 
 /// The weighted sum of both losses: a scalar.
@@ -28,8 +37,8 @@ pub fn segmentation_loss(logits: &Tensor, targets: &Targets, spec: LossSpec) -> 
     bce.f_add(&dice_loss(logits, targets)?.f_mul_scalar(spec.dice)?)
 }
 
-/// Binary cross-entropy, averaged over the (weighted) pixels of each annotated (image, class) pair and then over
-/// these pairs; 0 if there is none.
+/// Binary cross-entropy, averaged over the pixels of each annotated (image, class) pair and then over these pairs; 0
+/// if there is none.
 pub fn bce_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
     let pixels = logits.f_binary_cross_entropy_with_logits::<Tensor>(
         &targets.coverage,
@@ -42,7 +51,7 @@ pub fn bce_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> 
         None => pixels.f_mean_dim(over.as_slice(), false, Kind::Float)?,
         Some(weight) => {
             let sum = |t: &Tensor| t.f_sum_dim_intlist(over.as_slice(), false, Kind::Float);
-            sum(&pixels.f_mul(weight)?)?.f_div(&sum(weight)?.f_clamp_min(1.0)?)?
+            sum(&pixels.f_mul(&weight.each)?)?.f_div(&weight.pixels.f_clamp_min(1.0)?)?
         }
     };
     let annotated = targets.valid.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
@@ -55,8 +64,8 @@ pub fn dice_loss(logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError>
     let mut probability = logits.f_sigmoid()?.f_mul(&targets.valid.f_unsqueeze(2)?.f_unsqueeze(3)?)?;
     let mut coverage = targets.coverage.shallow_clone();
     if let Some(weight) = &targets.weight {
-        probability = probability.f_mul(weight)?;
-        coverage = coverage.f_mul(weight)?;
+        probability = probability.f_mul(&weight.each)?;
+        coverage = coverage.f_mul(&weight.each)?;
     }
     let sum = |t: &Tensor| t.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Float);
     let overlap = sum(&probability.f_mul(&targets.coverage)?)?;
@@ -160,7 +169,8 @@ mod tests {
         let shape = [1, 1, 1, 3];
         let with = |p: [f32; 3], y: [f32; 3]| {
             let mut targets = targets(&y, shape, &[1.0]);
-            targets.weight = Some(Tensor::from_slice(&[1.0_f32, 1.0, 0.0]).view(shape));
+            let each = Tensor::from_slice(&[1.0_f32, 1.0, 0.0]).view(shape);
+            targets.weight = Some(PixelWeight { each, pixels: Tensor::from_slice(&[2.0_f32]).view([1, 1]) });
             [bce_loss, dice_loss].map(|loss| loss(&logits(&p, shape), &targets).unwrap().double_value(&[]))
         };
         assert_eq!(with([0.5, 0.25, 0.9], [1.0, 0.0, 0.0]), with([0.5, 0.25, 0.1], [1.0, 0.0, 1.0]));

@@ -69,6 +69,15 @@ impl Optimizer {
         if self.loss_scale == 1.0 { Ok(loss.shallow_clone()) } else { loss.f_mul_scalar(self.loss_scale) }
     }
 
+    /// Makes gradients half as large from now on, if they are scaled at all; whether they were.
+    pub fn halve_loss_scale(&mut self) -> bool {
+        let scaled = self.loss_scale > 1.0;
+        if scaled {
+            self.loss_scale /= 2.0;
+        }
+        scaled
+    }
+
     /// The norm of the whole gradient.
     pub fn grad_norm(&self) -> Result<f64, TchError> {
         let squares: Vec<Tensor> = self

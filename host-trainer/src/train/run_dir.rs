@@ -46,6 +46,19 @@ impl RunDir {
         self.0.join(format!("best-{step}.safetensors"))
     }
 
+    /// Removes all models, for a training that begins anew.
+    pub fn remove_models(&self) -> std::io::Result<()> {
+        let Ok(entries) = std::fs::read_dir(&self.0) else { return Ok(()) };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with("best") && name.ends_with(".safetensors") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Loss, learning rate and validation by step.
     pub fn history(&self) -> PathBuf {
         self.0.join("history.csv")

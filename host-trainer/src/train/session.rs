@@ -65,9 +65,11 @@ impl Session {
                 (Trainer::resume(&job, device, &checkpoint)?, history)
             }
             Start::New { init } => {
-                if run.latest().exists() || run.best().exists() {
+                if run.latest().exists() {
                     return Err(TrainError::Occupied { path: out.to_owned() });
                 }
+                // Models without a checkpoint are what a cut before the first checkpoint leaves.
+                run.remove_models().map_err(io_error(run.path()))?;
                 let init = init.as_deref().map(ModelFile::load).transpose()?;
                 let (trainer, fresh) = Trainer::new(&job, device, init.as_ref())?;
                 if !fresh.is_empty() {
@@ -113,7 +115,7 @@ impl Session {
             }
             if stopping {
                 progress
-                    .say(&format!("stopped after step {step}; add --resume to the same command to go on"));
+                    .say(&format!("stopped after step {step}; give the command again to go on (train: with --resume)"));
                 return Ok(Outcome::Stopped { step });
             }
         }
@@ -214,8 +216,9 @@ impl Session {
     }
 
     fn save(&self) -> Result<(), TrainError> {
-        self.trainer.checkpoint().save(&self.run.latest())?;
+        // The history first: what it has too much after a cut, a resumed training takes out again.
         self.history.save(&self.run.history())?;
+        self.trainer.checkpoint().save(&self.run.latest())?;
         Ok(draw_curves(&self.history, &self.run.curves())?)
     }
 

@@ -23,7 +23,7 @@ pub struct Trainer {
 }
 
 /// In half precision the loss is multiplied by this before the backward pass, so that small gradients do not vanish;
-/// the optimizer divides it out again.
+/// the optimizer divides it out again. It is halved where gradients overflow.
 const AMP_SCALE: f64 = 1024.0;
 
 /// Numbers of one step.
@@ -48,6 +48,13 @@ impl Trainer {
         let spec = &job.spec;
         let mut net = TorchNet::new(&job.graph, device, job.seed)?;
         let fresh = init.map_or_else(|| Ok(Vec::new()), |model| net.load_params_partial(&model.params))?;
+        // Heads may be for other classes; a body that does not fit is a mistake.
+        let body: Vec<&str> =
+            fresh.iter().map(String::as_str).filter(|name| name.starts_with("encoder.")).collect();
+        if init.is_some() && !body.is_empty() {
+            let shown = body.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            return Err(TrainError::OtherNetwork { tensors: format!("{shown} ({} in all)", body.len()) });
+        }
         if let Some(prefix) = job.frozen {
             net.freeze(prefix);
         }
@@ -139,7 +146,14 @@ impl Trainer {
         };
         let value = self.finite("the loss", f64::try_from(&loss)?, batch.ids())?;
         self.optimizer.scaled(&loss)?.f_backward()?;
-        let grad_norm = self.finite("the gradient's norm", self.optimizer.grad_norm()?, batch.ids())?;
+        let grad_norm = self.optimizer.grad_norm()?;
+        if !grad_norm.is_finite() && self.optimizer.halve_loss_scale() {
+            // Half precision has overflowed, not the training: the batch is passed over.
+            tracing::warn!(step, "a gradient beyond half precision: this batch teaches nothing");
+            self.state.step += 1;
+            return Ok(StepReport { loss: value, grad_norm: 0.0, learning_rate });
+        }
+        let grad_norm = self.finite("the gradient's norm", grad_norm, batch.ids())?;
         self.optimizer.step(step, learning_rate, grad_norm)?;
         self.ema.update(step)?;
         self.state.step += 1;

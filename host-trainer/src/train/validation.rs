@@ -14,6 +14,8 @@ const CHUNK: usize = 8;
 pub struct ValidationSet {
     chunks: Vec<Chunk>,
     classes: usize,
+    /// Pixels that experts have drawn of each class.
+    drawn: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,7 @@ impl ValidationSet {
     /// Puts the samples on `device`.
     pub fn new(samples: &[Sample], mean: f32, std: f32, device: tch::Device) -> Result<Self, TorchNetError> {
         let classes = samples.first().map_or(0, |sample| sample.targets.len());
+        let area = |class: usize| samples.iter().filter_map(|s| Some(s.mask(class)?.area())).sum();
         let chunk = |samples: &[Sample]| -> Result<Chunk, TorchNetError> {
             let (n, c, s) = (samples.len() as i64, classes as i64, samples[0].size() as i64);
             let (mut images, mut truth, mut valid) = (Vec::new(), Vec::new(), Vec::new());
@@ -50,11 +53,11 @@ impl ValidationSet {
                 valid: Tensor::f_from_slice(&valid)?.f_view([n, c, 1, 1])?.f_to_device(device)?,
             })
         };
-        Ok(Self { chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?, classes })
+        Ok(Self { chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?, classes, drawn: (0..classes).map(area).collect() })
     }
 
-    /// Judges a network at a probability of 0.5: ΣI / ΣU of each class; none where no image annotates it or nobody
-    /// sees it.
+    /// Judges a network at a probability of 0.5: ΣI / ΣU of each class; none where experts have
+    /// drawn no pixel of it.
     pub fn validate(&self, net: &TorchNet) -> Result<Scores, TorchNetError> {
         let mut intersection = vec![0_i64; self.classes];
         let mut union = vec![0_i64; self.classes];
@@ -72,8 +75,10 @@ impl ValidationSet {
             }
             Ok(())
         })?;
-        let iou = |(&i, &u): (&i64, &i64)| if u == 0 { None } else { Some(i as f64 / u as f64) };
-        Ok(Scores { by_label: intersection.iter().zip(&union).map(iou).collect() })
+        let iou = |class: usize| {
+            (self.drawn[class] > 0).then(|| intersection[class] as f64 / union[class] as f64)
+        };
+        Ok(Scores { by_label: (0..self.classes).map(iou).collect() })
     }
 }
 

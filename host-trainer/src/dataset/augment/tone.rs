@@ -43,11 +43,11 @@ fn power(base: f32, exponent: f32) -> f32 {
     let series = 0.577_078 + z * (0.412_198_6 + z * 0.320_598_9);
     let log2 = whole + s * (2.885_39 + z * (0.961_796_7 + z * series));
     // 2^y: the whole part goes into the exponent, the rest into exp's series.
-    let y = (log2 * exponent).max(-126.0).min(127.0);
+    let y = (log2 * exponent).clamp(-126.0, 127.0);
     let shifted = y + MAGIC;
     let f = y - (shifted - MAGIC);
     let series = 0.055_504_11 + f * (0.009_618_129 + f * (0.001_333_356 + f * 0.000_154_035));
-    let value = 1.0 + f * (0.693_147_2 + f * (0.240_226_5 + f * series));
+    let value = 1.0 + f * (std::f32::consts::LN_2 + f * (0.240_226_5 + f * series));
     let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     if base < f32::MIN_POSITIVE { 0.0 } else { value * scale }
 }

@@ -1,13 +1,17 @@
 //! Runs a [`Graph`] with libtorch, for training and as the reference that every export is compared with.
 
+mod convert;
 mod run;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, TchError, Tensor, no_grad};
+use tch::{Device, TchError, Tensor, no_grad};
 
-use self::run::{Lifetimes, MapValue};
+pub use self::convert::{from_tensor, to_tensor};
+
+use self::convert::laid_out;
+use self::run::{Hook, Lifetimes, MapRead, MapValue};
 use super::graph::{Graph, GraphError, NodeId};
 use super::init::he_init;
 use super::op::ParameterRole;
@@ -104,7 +108,7 @@ impl TorchNet {
         let mut tensors = BTreeMap::new();
         for spec in graph.parameters() {
             let param = params.get(&spec.name).expect("checked against the graph");
-            let tensor = laid_out(to_tensor(param)?, device)?;
+            let tensor = laid_out(&to_tensor(param)?, device)?;
             tensors.insert(spec.name, tensor.f_set_requires_grad(spec.role.is_trainable())?);
         }
         let lifetimes = Lifetimes::new(graph);
@@ -134,7 +138,7 @@ impl TorchNet {
     /// # Errors
     /// If the images do not fit the network, a training batch is too small, or libtorch fails.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor, TorchNetError> {
-        Ok(self.run(images, mode, None)?.swap_remove(0))
+        Ok(self.run(images, mode, Hook::None)?.swap_remove(0))
     }
 
     /// As [`TorchNet::forward`], all outputs in the graph's order.
@@ -142,7 +146,7 @@ impl TorchNet {
     /// # Errors
     /// As [`TorchNet::forward`].
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>, TorchNetError> {
-        self.run(images, mode, None)
+        self.run(images, mode, Hook::None)
     }
 
     /// As [`TorchNet::forward`] in [`Mode::Eval`], showing each node's value (batch included) as it appears.
@@ -164,13 +168,26 @@ impl TorchNet {
     ///
     /// # Errors
     /// As [`TorchNet::forward`], or what `map` fails with.
-    pub(crate) fn forward_mapped(
+    pub(crate) fn forward_mapped<'a>(
         &self,
         images: &Tensor,
         mode: Mode,
-        map: &mut MapValue<'_>,
+        map: &'a mut MapValue<'a>,
     ) -> Result<Tensor, TorchNetError> {
-        Ok(self.run(images, mode, Some(map))?.swap_remove(0))
+        Ok(self.run(images, mode, Hook::Values(map))?.swap_remove(0))
+    }
+
+    /// As [`TorchNet::forward`], asking `map` what each node reads instead of its inputs' values.
+    ///
+    /// # Errors
+    /// As [`TorchNet::forward`], or what `map` fails with.
+    pub(crate) fn forward_reading<'a>(
+        &self,
+        images: &Tensor,
+        mode: Mode,
+        map: &'a mut MapRead<'a>,
+    ) -> Result<Tensor, TorchNetError> {
+        Ok(self.run(images, mode, Hook::Reads(map))?.swap_remove(0))
     }
 
     /// Takes the parameters whose names begin with `prefix` out of training.
@@ -245,42 +262,10 @@ impl TorchNet {
     }
 }
 
-/// A CPU tensor of the same shape and values.
-///
-/// # Errors
-/// If there is no memory left.
-pub fn to_tensor(param: &ParamTensor) -> Result<Tensor, TchError> {
-    let shape: Vec<i64> = param.shape.iter().map(|&n| n as i64).collect();
-    Tensor::f_from_slice(&param.data)?.f_view(shape.as_slice())
-}
-
-/// The parameter on the device, in the memory layout that suits its kernels.
-///
-/// On a CPU the weights of convolutions keep their channels innermost, and activations follow: oneDNN needs no copies
-/// to change layouts then, and normalization and pooling run over contiguous channels (a tenth of a step).
-fn laid_out(tensor: Tensor, device: Device) -> Result<Tensor, TchError> {
-    let (&[out, channels, rows, cols], Device::Cpu) = (tensor.size().as_slice(), device) else {
-        return tensor.f_to_device(device);
-    };
-    let strides = [rows * cols * channels, 1, cols * channels, channels];
-    let inner = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-    // Spelled out: a permutation back would leave the strides of a single channel as they were, and the layout open.
-    inner.f_as_strided([out, channels, rows, cols], strides, None)
-}
-
-/// The values of a tensor on any device, as f32.
-///
-/// # Panics
-/// If the device fails while copying.
-pub fn from_tensor(tensor: &Tensor) -> ParamTensor {
-    let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    let mut data = vec![0f32; flat.numel()];
-    flat.copy_data(&mut data, flat.numel());
-    ParamTensor::new(tensor.size().iter().map(|&n| n as usize).collect(), data)
-}
-
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
     use crate::net::{DeepLabConfig, GraphBuilder, ResizeTarget, Width, deeplab_v3_plus};
 

@@ -10,6 +10,18 @@ use crate::net::{Graph, Node, NodeId, Op, ParameterRole, ResizeTarget};
 /// What replaces a node's value.
 pub(super) type MapValue<'a> = dyn FnMut(NodeId, Tensor) -> Result<Tensor, TchError> + 'a;
 
+/// What a node (first) reads instead of another's (second) value; none: the value itself.
+pub(super) type MapRead<'a> = dyn FnMut(&Node, NodeId, &Tensor) -> Result<Option<Tensor>, TchError> + 'a;
+
+/// What looks into a pass.
+pub(super) enum Hook<'a> {
+    None,
+    /// Replaces values for all their readers.
+    Values(&'a mut MapValue<'a>),
+    /// Replaces values for some of their readers.
+    Reads(&'a mut MapRead<'a>),
+}
+
 /// When values can be dropped or overwritten.
 #[derive(Debug)]
 pub(super) struct Lifetimes {
@@ -41,7 +53,7 @@ impl TorchNet {
         &self,
         images: &Tensor,
         mode: Mode,
-        mut map: Option<&mut MapValue<'_>>,
+        mut hook: Hook<'_>,
     ) -> Result<Vec<Tensor>, TorchNetError> {
         let channels = self.graph.input_channels();
         let found = images.size();
@@ -57,16 +69,16 @@ impl TorchNet {
         let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
         for (id, node) in self.graph.iter() {
             let failed = |source| TorchNetError::Torch { node: node.name.clone(), source };
-            let mut value = if self.lifetimes.in_place[id.0] && map.is_none() {
+            let mut value = if self.lifetimes.in_place[id.0] && matches!(hook, Hook::None) {
                 // Saves a pass over memory at each activation.
                 let mut value = values[node.inputs[0].0].take().expect("kept until its last reader");
                 value.f_relu_().map_err(failed)?
             } else if let Op::Input { .. } = node.op {
                 images.shallow_clone()
             } else {
-                self.apply(id, &values, mode, pass)?
+                self.apply(id, &values, mode, pass, &mut hook)?
             };
-            if let Some(map) = &mut map {
+            if let Hook::Values(map) = &mut hook {
                 value = map(id, value).map_err(failed)?;
             }
             values.push(Some(value));
@@ -86,11 +98,19 @@ impl TorchNet {
         values: &[Option<Tensor>],
         mode: Mode,
         pass: u64,
+        hook: &mut Hook<'_>,
     ) -> Result<Tensor, TorchNetError> {
         let node = self.graph.node(id);
         let value = |id: NodeId| values[id.0].as_ref().expect("kept until its last reader");
         let failed = |source| TorchNetError::Torch { node: node.name.clone(), source };
-        let inputs: Vec<&Tensor> = node.inputs.iter().map(|&i| value(i)).collect();
+        let mut replaced: Vec<Option<Tensor>> = node.inputs.iter().map(|_| None).collect();
+        if let Hook::Reads(map) = hook {
+            for (slot, &input) in replaced.iter_mut().zip(&node.inputs) {
+                *slot = map(node, input, value(input)).map_err(failed)?;
+            }
+        }
+        let inputs: Vec<&Tensor> =
+            node.inputs.iter().zip(&replaced).map(|(&i, own)| own.as_ref().unwrap_or_else(|| value(i))).collect();
         let x = inputs[0];
         let role = |role| self.parameter(&node.name, role);
         match &node.op {

@@ -20,6 +20,7 @@ pub fn learn_edges(
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
     let maps = SaliencyMaps::load(saliency)?;
+    maps.check(config, saliency)?;
     let samples = load_samples(records, &[], &config.preprocess)?;
     let bar = bar("seeds", records.len());
     let seeded = in_parallel(records.len(), |i| {
@@ -29,7 +30,12 @@ pub fn learn_edges(
         Ok(seeded)
     })?;
     bar.finish_and_clear();
+    // Only the seeded copies are needed from here on.
+    drop(samples);
     let pools = Pools { strong: seeded.into_iter().flatten().collect(), ..Pools::default() };
+    if pools.strong.is_empty() {
+        return Err(PipelineError::NoSeeds);
+    }
     tracing::info!(images = pools.strong.len(), "seeds are ready");
     let spec = PlanSpec {
         seed: config.seed,

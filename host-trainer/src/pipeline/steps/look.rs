@@ -5,8 +5,8 @@ use crate::config::{Config, Saliency};
 use crate::dataset::Record;
 use crate::net::TorchNet;
 use crate::pipeline::PipelineError;
-use crate::saliency::{SaliencyError, SaliencyMaps};
-use crate::train::ModelFile;
+use crate::saliency::{SALIENCY_CHUNK, SaliencyError, SaliencyMaps};
+use crate::train::{ModelFile, Outcome};
 
 /// Writes where the classifier sees each finding in the images.
 pub fn look(
@@ -16,15 +16,24 @@ pub fn look(
     classifier: &Path,
     records: &[Record],
     out: &Path,
-) -> Result<(), PipelineError> {
+) -> Result<Outcome, PipelineError> {
     let model = ModelFile::load(classifier)?;
     if model.info.labels != config.finding_labels() {
         let (found, expected) = (model.info.labels.join(", "), config.finding_labels().join(", "));
         return Err(SaliencyError::OtherFindings { path: classifier.to_owned(), found, expected }.into());
     }
     let net = TorchNet::from_params(&model.info.graph, &model.params, context.device)?;
-    let bar = bar("saliency", records.len());
-    let maps = SaliencyMaps::compute(config, &net, records, method, |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    Ok(maps.save(out)?)
+    let progress = bar("saliency", records.len());
+    let mut maps = SaliencyMaps::new(config.finding_labels());
+    for chunk in records.chunks(SALIENCY_CHUNK) {
+        if context.stop.is_raised() {
+            // Nothing is kept: it is a matter of minutes.
+            return Ok(Outcome::Stopped { step: 0 });
+        }
+        maps.add(config, &net, chunk, method)?;
+        progress.inc(chunk.len() as u64);
+    }
+    progress.finish_and_clear();
+    maps.save(out)?;
+    Ok(Outcome::Finished)
 }

@@ -5,12 +5,12 @@ mod edges;
 mod evaluate;
 mod look;
 mod pictures;
+mod progress;
 mod pseudo;
 mod segmenter;
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tch::Device;
 
 pub use classify::classify;
@@ -23,6 +23,7 @@ pub use segmenter::{SegmenterInputs, train_segmenter};
 
 use super::PipelineError;
 use crate::train::{Job, Outcome, RunDir, Session, Start, StopFlag, Task};
+use progress::bar;
 
 /// Where and how steps run.
 #[derive(Clone, Debug)]
@@ -43,24 +44,10 @@ fn train<T: Task>(
     task: &T,
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
-    let run = RunDir::new(out);
-    let start = if run.latest().exists() {
-        Start::Resume
-    } else {
-        // A model without a checkpoint is what a cut before the first checkpoint leaves.
-        if run.best().exists() {
-            std::fs::remove_file(run.best())
-                .map_err(|source| PipelineError::Io { path: run.best(), source })?;
-        }
-        Start::New { init: init.map(Path::to_owned) }
+    let start = match RunDir::new(out).latest().exists() {
+        true => Start::Resume,
+        false => Start::New { init: init.map(Path::to_owned) },
     };
     let mut session = Session::open(job, out, &start, context.device)?;
     Ok(session.run(task, &context.stop, context.workers)?)
-}
-
-/// A bar over images on a terminal; nothing elsewhere, where the step's own lines say enough.
-fn bar(what: &'static str, images: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} [{bar:32}] {pos}/{len} eta {eta}")
-        .expect("a literal of indicatif's grammar");
-    ProgressBar::new(images as u64).with_style(style.progress_chars("=> ")).with_prefix(what)
 }

@@ -4,20 +4,20 @@ use shared::mask::Mask;
 
 use super::pictures::{Preview, create, draw_preview, save, save_json};
 use super::{Context, bar};
-use crate::config::{Config, Gate, PseudoSpec};
+use crate::config::{Config, Gate, PseudoSpec, Stage};
 use crate::dataset::{Record, Sample, load_samples};
 use crate::irnet::{EDGES_CHUNK, refine};
 use crate::net::TorchNet;
 use crate::pipeline::{PipelineError, PseudoQuality};
 use crate::pseudo::{ClassMap, PseudoMasks, class_maps, threshold};
 use crate::saliency::SaliencyMaps;
-use crate::train::ModelFile;
+use crate::train::{ModelFile, Outcome};
 
 /// Images that are shown in a report.
 const PREVIEWS: usize = 8;
 
 /// Writes `masks.json`, the pseudo-masks of the weak images, and `quality.json`: how well pseudo-masks made in the
-/// same way agree with the experts' masks of `judged` images. Nothing is chosen by the latter. `previews/` gets pictures
+/// same way, gate included, agree with the experts' masks of `judged` images. Nothing is chosen by the latter. `previews/` gets pictures
 /// of a few weak images with their pseudo-masks.
 pub fn make_pseudo_masks(
     context: &Context,
@@ -26,11 +26,15 @@ pub fn make_pseudo_masks(
     (saliency, edges): (&Path, Option<&Path>),
     (weak, judged): (&[Record], &[Record]),
     out: &Path,
-) -> Result<(), PipelineError> {
+) -> Result<Outcome, PipelineError> {
     let maps = SaliencyMaps::load(saliency)?;
+    maps.check(config, saliency)?;
     let net = edges
         .map(|path| -> Result<TorchNet, PipelineError> {
             let model = ModelFile::load(path)?;
+            if model.info.stage != Stage::Edges {
+                return Err(PipelineError::NotEdges { path: path.to_owned(), found: model.info.stage });
+            }
             Ok(TorchNet::from_params(&model.info.graph, &model.params, context.device)?)
         })
         .transpose()?;
@@ -40,6 +44,9 @@ pub fn make_pseudo_masks(
     let mut masks = PseudoMasks::new(config.preprocess.input_size);
     let progress = bar("pseudo-masks", weak.len() + judged.len());
     for chunk in weak.chunks(EDGES_CHUNK) {
+        if context.stop.is_raised() {
+            return Ok(Outcome::Stopped { step: 0 });
+        }
         let samples = load_samples(chunk, &[], &config.preprocess)?;
         for (record, made) in chunk.iter().zip(maker.make(chunk, &samples, spec.gate)?) {
             for (label, mask) in labels.iter().zip(made) {
@@ -55,8 +62,11 @@ pub fn make_pseudo_masks(
 
     let mut quality = PseudoQuality::new(&labels);
     for chunk in judged.chunks(EDGES_CHUNK) {
+        if context.stop.is_raised() {
+            return Ok(Outcome::Stopped { step: 0 });
+        }
         let samples = load_samples(chunk, &labels, &config.preprocess)?;
-        for (sample, made) in samples.iter().zip(maker.make(chunk, &samples, Gate::None)?) {
+        for (sample, made) in samples.iter().zip(maker.make(chunk, &samples, spec.gate)?) {
             for (class, mask) in made.iter().enumerate() {
                 if let (Some(truth), Some(mask)) = (sample.mask(class), mask) {
                     quality.add(class, &truth, mask);
@@ -66,7 +76,8 @@ pub fn make_pseudo_masks(
         progress.inc(chunk.len() as u64);
     }
     progress.finish_and_clear();
-    save_json(&quality, &out.join("quality.json"))
+    save_json(&quality, &out.join("quality.json"))?;
+    Ok(Outcome::Finished)
 }
 
 /// Draws a few images from the beginning to the end of those that have a pseudo-mask.

@@ -33,7 +33,7 @@ pub fn train_segmenter(
     if !inputs.teachers.is_empty() {
         let models: Vec<ModelFile> =
             inputs.teachers.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
-        task.teachers = Some(Teachers::new(config.distillation.clone(), &models, context.device)?);
+        task.teachers = Some(Teachers::new(config, &models, context.device)?);
     }
     let job = Job { digest, ..Job::new(config, stage) };
     train(context, job, inputs.init.as_deref(), &task, out)

@@ -106,9 +106,9 @@ fn trainings(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
         let thresholds = leavings::of_evaluations(view, chosen, "thresholds.json")?;
         let reliability = leavings::of_evaluations(view, chosen, "reliability.json")?;
         let text = format!(
-            "The best arm by IoU at dataset level ({} expert masks), on the validation images at the network's size. \
+            "The best arm by IoU at dataset level ({}), on the validation images at the network's size. \
              Thresholds are chosen there, so the IoU at a chosen one is no estimate of quality.",
-            gains::with_budget(&best.arm, best.budget),
+            words::arm_with_masks(&best.arm, best.budget),
         );
         let section = with_figure(
             Section::new("Thresholds and reliability").text(text),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::config::{ArmSpec, Gate, Init, PseudoSpec, Saliency};
 use crate::evaluate::{Interval, Paired, Protocol};
+use crate::net::Width;
 use crate::pipeline::Cell;
 
 /// A number of expert masks.
@@ -20,7 +21,16 @@ pub(super) fn count(n: usize, thing: &str, things: &str) -> String {
     format!("{n} {}", if n == 1 { thing } else { things })
 }
 
-/// What an arm learns from.
+/// An arm with its number of expert masks, in a sentence.
+pub(super) fn arm_with_masks(arm: &str, budget: usize) -> String {
+    match budget {
+        0 => arm.to_owned(),
+        usize::MAX => format!("{arm}, all expert masks"),
+        n => format!("{arm}, {}", count(n, "expert mask", "expert masks")),
+    }
+}
+
+/// What an arm learns from, and the width of its network where that is its own.
 pub(super) fn lessons(arm: &ArmSpec) -> String {
     let mut parts = Vec::new();
     if arm.strong {
@@ -31,7 +41,12 @@ pub(super) fn lessons(arm: &ArmSpec) -> String {
         parts.push("consistency on images without masks".to_owned());
     }
     parts.extend(arm.teachers.as_ref().map(|name| format!("the networks of arm {name} (distillation)")));
-    parts.join(" + ")
+    let width = arm.width.map(|width| match width {
+        Width::Full => "; full width",
+        Width::Half => "; half width",
+        Width::Quarter => "; quarter width",
+    });
+    parts.join(" + ") + width.unwrap_or_default()
 }
 
 fn pseudo(spec: &PseudoSpec) -> String {
@@ -148,6 +163,8 @@ mod tests {
 
     #[test]
     fn budgets_have_names() {
+        assert_eq!(arm_with_masks("saliency", 0), "saliency");
+        assert_eq!(arm_with_masks("mix", 1), "mix, 1 expert mask");
         assert_eq!([0, 7, usize::MAX].map(budget_label), ["0 (none)", "7", "all"]);
     }
 
@@ -180,11 +197,12 @@ mod tests {
             consistency: true,
             init: Init::Fresh,
             teachers: Some("mix".into()),
-            width: None,
+            width: Some(Width::Quarter),
             budgets: Vec::new(),
         };
         let text = lessons(&arm);
-        for part in ["expert masks", "Grad-CAM refined by IRNet", "consistency", "arm mix"] {
+        for part in ["expert masks", "Grad-CAM refined by IRNet", "consistency", "arm mix", "; quarter width"]
+        {
             assert!(text.contains(part), "{text}");
         }
     }
