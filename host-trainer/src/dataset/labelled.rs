@@ -166,7 +166,7 @@ mod tests {
             sample: Sample {
                 id: i.to_string(),
                 letterbox: Letterbox::new(8, 8, 8),
-                image: vec![i * 3000; 64],
+                image: vec![i * 3000; 64].into(),
                 targets: Vec::new(),
             },
             source: source.into(),

@@ -110,8 +110,8 @@ mod tests {
             .map(|i| Sample {
                 id: i.to_string(),
                 letterbox: Letterbox::new(8, 8, 8),
-                image: vec![i * 9000; 64],
-                targets: vec![Some(vec![0; 64])],
+                image: vec![i * 9000; 64].into(),
+                targets: vec![Some(vec![0; 64].into())],
             })
             .collect();
         let plan = plan(2, samples);
@@ -129,7 +129,7 @@ mod tests {
         let sample = Sample {
             id: "a".into(),
             letterbox: Letterbox::new(8, 8, 8),
-            image: vec![0; 64],
+            image: vec![0; 64].into(),
             targets: vec![None],
         };
         let plan = plan(1, vec![sample]);

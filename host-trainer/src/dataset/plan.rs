@@ -167,7 +167,7 @@ mod tests {
             id: id.to_string(),
             letterbox: Letterbox::new(8, 8, 8),
             image: (0..64).map(|i| (i * 1000 + id) as u16).collect(),
-            targets: vec![Some(vec![255; 64]), None],
+            targets: vec![Some(vec![255; 64].into()), None],
         }
     }
 

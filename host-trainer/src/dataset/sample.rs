@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shared::mask::{Mask, Rle};
@@ -24,7 +25,8 @@ pub struct Annotated {
     pub masks: Vec<Option<Mask>>,
 }
 
-/// An image on the model's grid, as small as it can be kept: the cache that every epoch draws from.
+/// An image on the model's grid, as small as it can be kept: the cache that every epoch draws from. A clone shares
+/// its pixels, so an image may stand in several pools at the price of one.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Name for messages.
@@ -32,9 +34,9 @@ pub struct Sample {
     /// How the model's grid lies over the image.
     pub letterbox: Letterbox,
     /// `input_size²` grey values, 0..=65535 for 0..1, padding 0.
-    pub image: Vec<u16>,
+    pub image: Arc<[u16]>,
     /// One entry a class: coverage of each pixel, 0..=255 for 0..1. `None`: not annotated.
-    pub targets: Vec<Option<Vec<u8>>>,
+    pub targets: Vec<Option<Arc<[u8]>>>,
 }
 
 impl Annotated {

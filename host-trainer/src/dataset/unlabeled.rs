@@ -124,7 +124,7 @@ mod tests {
         let sample = |i: u16| Sample {
             id: i.to_string(),
             letterbox: Letterbox::new(16, 16, 16),
-            image: vec![(i + 1) * 10_000; 256],
+            image: vec![(i + 1) * 10_000; 256].into(),
             targets: vec![None],
         };
         (0..5).map(sample).collect()

@@ -72,8 +72,12 @@ mod tests {
         let letterbox = Letterbox::new(2, 4, 4);
         assert_eq!((letterbox.pad_top, letterbox.content_rows), (1, 2));
         let truth: Vec<u8> = (0..16).map(|i| if i % 4 == 0 { 255 } else { 0 }).collect();
-        let sample =
-            Sample { id: "a".into(), letterbox, image: vec![0; 16], targets: vec![Some(truth), None] };
+        let sample = Sample {
+            id: "a".into(),
+            letterbox,
+            image: vec![0; 16].into(),
+            targets: vec![Some(truth.into()), None],
+        };
         let logits: Vec<f32> = (0..32).map(|i| (i % 16) as f32 / 4.0 - 2.0).collect();
         let mut reliability = Reliability::new(2);
         reliability.add(&sample, &logits);

@@ -97,8 +97,8 @@ mod tests {
         let sample = Sample {
             id: "a".into(),
             letterbox: Letterbox::new(2, 2, 2),
-            image: vec![0; 4],
-            targets: vec![truth.map(|t| t.map(|v| v * 255).to_vec())],
+            image: vec![0; 4].into(),
+            targets: vec![truth.map(|t| t.map(|v| v * 255).into())],
         };
         let mut search = ThresholdSearch::new(1);
         search.add(&sample, &probabilities.map(|p| (p / (1.0 - p)).ln()));

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use shared::mask::Mask;
 
 use super::{CrfSpec, refine_labels};
@@ -24,7 +26,7 @@ pub fn seeds(sample: &Sample, maps: &[ClassMap], spec: &IrnetSpec) -> Option<See
     let content = content(sample);
     let plane = |wanted: &dyn Fn(usize) -> bool| {
         let value = |p: usize| if content.data()[p] != 0 && wanted(p) { 255 } else { 0 };
-        Some((0..size * size).map(value).collect::<Vec<u8>>())
+        Some((0..size * size).map(value).collect::<Arc<[u8]>>())
     };
     let mut targets = vec![plane(&|p| sure[p] == 0 && likely[p] == 0)];
     // One plane a class of the configuration, so that all images have as many.
@@ -90,7 +92,7 @@ mod tests {
         let sample = Sample {
             id: "a".into(),
             letterbox: Letterbox::new(8, 8, 8),
-            image: vec![0; 64],
+            image: vec![0; 64].into(),
             targets: Vec::new(),
         };
         let map = ClassMap { decision: Decision::Empty, values: vec![0.0; 64], most: 0.0 };

@@ -147,7 +147,7 @@ mod tests {
         let sample = Sample {
             id: "a".into(),
             letterbox: Letterbox::new(8, 16, 16),
-            image: vec![0; 256],
+            image: vec![0; 256].into(),
             targets: Vec::new(),
         };
         let content = |p: usize| (4..12).contains(&(p / 16));

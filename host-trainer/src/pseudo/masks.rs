@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::mask::{Mask, Rle, RleError};
@@ -87,7 +88,7 @@ impl PseudoMasks {
             if sample.size() != self.size {
                 return Err(PseudoError::Size { found: self.size, expected: sample.size() });
             }
-            let target = |label: &String| -> Result<Option<Vec<u8>>, PseudoError> {
+            let target = |label: &String| -> Result<Option<Arc<[u8]>>, PseudoError> {
                 let mask = self.mask(&sample.id, label)?;
                 Ok(mask.map(|mask| mask.data().iter().map(|v| v * 255).collect()))
             };
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     fn sample(id: &str) -> Sample {
-        let image = vec![0; 64];
+        let image = vec![0; 64].into();
         Sample { id: id.into(), letterbox: Letterbox::new(8, 8, 8), image, targets: vec![None] }
     }
 

@@ -110,8 +110,8 @@ mod tests {
         let sample = |bright: [u16; 4], truth: Option<[u8; 4]>| Sample {
             id: "x".into(),
             letterbox: Letterbox::new(2, 2, 2),
-            image: bright.map(|v| v * 65535).to_vec(),
-            targets: vec![truth.map(|t| t.map(|v| v * 255).to_vec()), None],
+            image: bright.map(|v| v * 65535).into(),
+            targets: vec![truth.map(|t| t.map(|v| v * 255).into()), None],
         };
         let samples = [sample([1, 1, 0, 0], Some([1, 0, 0, 1])), sample([1, 0, 0, 0], None)];
         let set = ValidationSet::new(&samples, 0.0, 1.0, Device::Cpu).unwrap();

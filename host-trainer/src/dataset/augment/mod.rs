@@ -9,6 +9,8 @@ mod occlude;
 mod tone;
 mod warp;
 
+use std::sync::Arc;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -136,7 +138,7 @@ pub struct Example {
 /// One random variation of `sample`.
 pub fn augment(sample: &Sample, spec: &AugmentSpec, rng: &mut ChaCha8Rng) -> Example {
     if !spec.enabled {
-        let unit = |coverage: &Vec<u8>| coverage.iter().map(|&v| f32::from(v) / 255.0).collect();
+        let unit = |coverage: &Arc<[u8]>| coverage.iter().map(|&v| f32::from(v) / 255.0).collect();
         let targets = sample.targets.iter().map(|t| t.as_ref().map(unit)).collect();
         return Example { size: sample.size(), image: sample.gray(), targets };
     }

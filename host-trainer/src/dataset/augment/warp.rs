@@ -54,7 +54,7 @@ impl Field {
         let columns = letterbox.pad_left as f32..(letterbox.pad_left + letterbox.content_cols) as f32;
         let rows = letterbox.pad_top as f32..(letterbox.pad_top + letterbox.content_rows) as f32;
         let mut inside = Vec::with_capacity(size * size);
-        let annotated: Vec<&[u8]> = sample.targets.iter().flatten().map(Vec::as_slice).collect();
+        let annotated: Vec<&[u8]> = sample.targets.iter().flatten().map(AsRef::as_ref).collect();
         let mut quads = Quad::all(&sample.image, &annotated, size);
 
         let places: Vec<_> = (0..size).map(|at| self.place(at)).collect();

@@ -117,7 +117,7 @@ pub(super) fn draw_preview(
     sample: &Sample,
     masks: &[Option<Mask>],
 ) -> Result<RgbImage, PipelineError> {
-    let frame = PixelFrame::new(sample.size(), sample.size(), sample.image.clone())
+    let frame = PixelFrame::new(sample.size(), sample.size(), sample.image.to_vec())
         .map_err(|error| PipelineError::Picture { what: sample.id.clone(), reason: error.to_string() })?;
     let layers: Vec<Layer<'_>> = masks
         .iter()
