@@ -155,7 +155,8 @@ pub(super) fn pseudo_masks(args: &PseudoArgs) -> Result<ExitCode, CliError> {
     let (mut config, index) = open(&args.common.config)?;
     config.compat_paper |= args.compat_paper;
     let edges = args.edges.as_ref().map(|dir| RunDir::new(dir).best());
-    let spec = PseudoSpec { saliency: Saliency::GradCam, irnet: edges.is_some(), gate: config.gate(args.gate) };
+    let spec =
+        PseudoSpec { saliency: Saliency::GradCam, irnet: edges.is_some(), gate: config.gate(args.gate) };
     create(&args.out)?;
     let judged = [Split::StrongTrain, Split::StrongVal].map(|split| index.of(split)).concat();
     let files = (args.saliency.as_path(), edges.as_deref());

@@ -145,9 +145,10 @@ impl StageSpec {
             ),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((field, _, reason)) => {
-                Err(ConfigError::Field { field: format!("{}.{field}", stage.key()), reason: reason.to_owned() })
-            }
+            Some((field, _, reason)) => Err(ConfigError::Field {
+                field: format!("{}.{field}", stage.key()),
+                reason: reason.to_owned(),
+            }),
             None => Ok(()),
         }
     }

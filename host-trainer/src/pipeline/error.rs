@@ -81,7 +81,9 @@ pub enum PipelineError {
     #[error("no weak image has a saliency map to learn edges from; see the data sets' findings and the gate")]
     NoSeeds,
     /// Teachers that learned from other expert masks than their student.
-    #[error("arm {arm}: its teachers of other seeds learned from other images with expert masks, so {budget} masks would be more than {budget}; give it a budget that takes all, or one seed")]
+    #[error(
+        "arm {arm}: its teachers of other seeds learned from other images with expert masks, so {budget} masks would be more than {budget}; give it a budget that takes all, or one seed"
+    )]
     TeachersKnowMore {
         /// The student.
         arm: String,

@@ -177,7 +177,12 @@ impl Plan {
         self.add(StepKind::Saliency(method), seed, name, vec![classifier], json!({ "method": method }))
     }
 
-    fn pseudo_masks(&mut self, config: &Config, spec: &PseudoSpec, seed: u64) -> Result<usize, PipelineError> {
+    fn pseudo_masks(
+        &mut self,
+        config: &Config,
+        spec: &PseudoSpec,
+        seed: u64,
+    ) -> Result<usize, PipelineError> {
         let saliency = self.saliency(config, spec.saliency, seed)?;
         let mut inputs = vec![saliency];
         let mut settings = json!({ "pseudo": spec, "findings": config.findings, "classes": config.labels() });

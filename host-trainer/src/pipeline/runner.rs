@@ -186,7 +186,14 @@ impl<'a> Runner<'a> {
                 let maps = input(0).file("maps.safetensors");
                 let edges = spec.irnet.then(|| best(1));
                 let (weak, judged) = (self.weak(), self.judged());
-                return make_pseudo_masks(context, &config, spec, (&maps, edges.as_deref()), (&weak, &judged), out);
+                return make_pseudo_masks(
+                    context,
+                    &config,
+                    spec,
+                    (&maps, edges.as_deref()),
+                    (&weak, &judged),
+                    out,
+                );
             }
             StepKind::Segmenter { arm, budget, fold } => {
                 let roles = self.roles(*budget, *fold, step.seed)?.training;

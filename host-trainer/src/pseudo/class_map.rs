@@ -152,7 +152,15 @@ mod tests {
         };
         let content = |p: usize| (4..12).contains(&(p / 16));
         // Within the content 0.6 and 1.0; Otsu over the whole square would part content from padding.
-        let value = |p: usize| if !content(p) { 0.0 } else if p % 16 < 8 { 0.6 } else { 1.0 };
+        let value = |p: usize| {
+            if !content(p) {
+                0.0
+            } else if p % 16 < 8 {
+                0.6
+            } else {
+                1.0
+            }
+        };
         let map = ClassMap { decision: Decision::Use, values: (0..256).map(value).collect(), most: 300.0 };
         for compat in [false, true] {
             let mask = threshold(&map, &sample, compat).unwrap();

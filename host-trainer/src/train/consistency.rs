@@ -149,8 +149,13 @@ mod tests {
         let (student, average) = (net(1), net(2));
         let plane = vec![0.3_f32; 2 * 64 * 64];
         let view = StrongView { images: plane.clone(), pasted: vec![0.0; plane.len()] };
-        let batch =
-            UnlabeledBatch { len: 2, ids: Vec::new(), inside: vec![1.0; plane.len()], weak: plane, strong: vec![view] };
+        let batch = UnlabeledBatch {
+            len: 2,
+            ids: Vec::new(),
+            inside: vec![1.0; plane.len()],
+            weak: plane,
+            strong: vec![view],
+        };
         // Sure of everything, so that the loss is not empty.
         let spec = ConsistencySpec { confidence: 0.500_001, ramp: 10, ..ConsistencySpec::default() };
         let loss = |step| {

@@ -109,13 +109,17 @@ pub enum TrainError {
         source: tch::TchError,
     },
     /// Weights to begin with that are another network's.
-    #[error("the weights to begin with are another network's: they lack {tensors}; take a model of the same backbone and width")]
+    #[error(
+        "the weights to begin with are another network's: they lack {tensors}; take a model of the same backbone and width"
+    )]
     OtherNetwork {
         /// Some of what is missing.
         tensors: String,
     },
     /// A teacher of something else.
-    #[error("a teacher segments {found} with preprocessing of its own, the student {expected}: both must agree in classes and preprocessing")]
+    #[error(
+        "a teacher segments {found} with preprocessing of its own, the student {expected}: both must agree in classes and preprocessing"
+    )]
     OtherTeacher {
         /// The teacher's classes.
         found: String,
@@ -123,6 +127,8 @@ pub enum TrainError {
         expected: String,
     },
     /// No image to validate on annotates any class.
-    #[error("no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout")]
+    #[error(
+        "no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout"
+    )]
     NothingToValidate,
 }

@@ -140,7 +140,8 @@ impl Images {
                 .filter(|(_, t)| !**t)
                 .for_each(|(target, _)| *target = None);
         }
-        let drawn = |target: &Option<Arc<[u8]>>| target.as_ref().is_some_and(|plane| plane.iter().any(|&v| v >= 128));
+        let drawn =
+            |target: &Option<Arc<[u8]>>| target.as_ref().is_some_and(|plane| plane.iter().any(|&v| v >= 128));
         let judged = |sample: &Sample| sample.targets.iter().any(drawn);
         let validation = match validation.is_empty() {
             true => None,

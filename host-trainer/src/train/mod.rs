@@ -63,7 +63,9 @@ pub use images::{Images, Roles, validation_samples};
 #[cfg(feature = "torch")]
 pub use job::Job;
 #[cfg(feature = "torch")]
-pub use loss::{LossSpec, PixelWeight, Targets, bce_loss, dice_loss, masked_bce, presence_loss, segmentation_loss};
+pub use loss::{
+    LossSpec, PixelWeight, Targets, bce_loss, dice_loss, masked_bce, presence_loss, segmentation_loss,
+};
 #[cfg(feature = "torch")]
 pub use optimizer::{Optimizer, OptimizerSpec};
 #[cfg(feature = "torch")]

@@ -77,3 +77,80 @@ pub(crate) fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets),
     };
     Ok((tensor(&batch.images, &[n, 1, s, s])?, targets))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Stage, tiny};
+    use crate::dataset::BatchSource as _;
+    use crate::evaluate::Predictor;
+    use crate::net::torch::from_tensor;
+    use crate::train::{Images, Job, Trainer, validation_samples};
+
+    fn config() -> Config {
+        let mut config = tiny("[phantom]\npool = 4\nsize = 128\n[pretrain]\nsteps = 3\nbatch = 2\n");
+        config.network.auxiliary = true;
+        config
+    }
+
+    #[test]
+    fn an_auxiliary_head_learns_beside_the_masks_and_gates_them() {
+        let config = config();
+        let images = Images::of_config(&config, Stage::Pretrain, None, None).unwrap();
+        let task = images.task(&config, Stage::Pretrain, Device::Cpu).unwrap();
+        let (mut trainer, _) = Trainer::new(&Job::new(&config, Stage::Pretrain), Device::Cpu, None).unwrap();
+        let head = |trainer: &Trainer| {
+            let params = trainer.averaged().to_params();
+            params.get("classification_head.3.weight").unwrap().clone()
+        };
+        let before = head(&trainer);
+        trainer.step(&task, &task.plan.batch(0)).unwrap();
+        assert_ne!(head(&trainer), before);
+
+        let net =
+            TorchNet::from_params(&config.graph(), &trainer.averaged().to_params(), Device::Cpu).unwrap();
+        let mut predictor = Predictor::new(&config, net);
+        let (samples, _) = validation_samples(&config, None).unwrap();
+        predictor.fit_thresholds(&samples[..4]).unwrap();
+        assert!(predictor.gates().iter().all(|gate| (0.0..=0.5).contains(gate)));
+    }
+
+    #[test]
+    fn a_student_learns_from_teachers() {
+        let config = Config { consistency: None, ..config() };
+        let images = Images::of_config(&config, Stage::Pretrain, None, None).unwrap();
+        let mut task = images.task(&config, Stage::Pretrain, Device::Cpu).unwrap();
+        let net = |seed| TorchNet::new(&config.graph(), Device::Cpu, seed).unwrap();
+        let (student, average, batch) = (net(1), net(1), task.plan.batch(0));
+        let loss = |task: &Segmentation| {
+            student.set_step_seed(1);
+            let nets = Nets { student: &student, average: &average, seed: 1, step: 0 };
+            task.loss(nets, &batch).unwrap()
+        };
+        let alone = loss(&task).double_value(&[]);
+        let model = crate::train::ModelFile {
+            info: crate::train::ModelInfo {
+                graph: config.graph(),
+                labels: config.labels(),
+                preprocess: config.preprocess.clone(),
+                stage: Stage::Train,
+                step: 1,
+                total_steps: 1,
+                seed: 2,
+                validation: Vec::new(),
+            },
+            params: net(2).to_params(),
+        };
+        task.teachers = Some(Teachers::new(&config, std::slice::from_ref(&model), Device::Cpu).unwrap());
+        let taught = loss(&task);
+        assert!(taught.double_value(&[]) > alone);
+        taught.backward();
+        let gradient = student.trainable().into_iter().find(|(name, _)| name == "segmentation_head.0.weight");
+        assert!(from_tensor(&gradient.unwrap().1.grad()).data.iter().any(|v| *v != 0.0));
+
+        let mut other = model;
+        other.info.labels.reverse();
+        let error = Teachers::new(&config, &[other], Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("heart, left_lung"), "{error}");
+    }
+}

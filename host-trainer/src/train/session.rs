@@ -114,8 +114,9 @@ impl Session {
                 break;
             }
             if stopping {
-                progress
-                    .say(&format!("stopped after step {step}; give the command again to go on (train: with --resume)"));
+                progress.say(&format!(
+                    "stopped after step {step}; give the command again to go on (train: with --resume)"
+                ));
                 return Ok(Outcome::Stopped { step });
             }
         }

@@ -53,7 +53,11 @@ impl ValidationSet {
                 valid: Tensor::f_from_slice(&valid)?.f_view([n, c, 1, 1])?.f_to_device(device)?,
             })
         };
-        Ok(Self { chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?, classes, drawn: (0..classes).map(area).collect() })
+        Ok(Self {
+            chunks: samples.chunks(CHUNK).map(chunk).collect::<Result<_, _>>()?,
+            classes,
+            drawn: (0..classes).map(area).collect(),
+        })
     }
 
     /// Judges a network at a probability of 0.5: ΣI / ΣU of each class; none where experts have
@@ -75,9 +79,8 @@ impl ValidationSet {
             }
             Ok(())
         })?;
-        let iou = |class: usize| {
-            (self.drawn[class] > 0).then(|| intersection[class] as f64 / union[class] as f64)
-        };
+        let iou =
+            |class: usize| (self.drawn[class] > 0).then(|| intersection[class] as f64 / union[class] as f64);
         Ok(Scores { by_label: (0..self.classes).map(iou).collect() })
     }
 }

@@ -109,8 +109,12 @@ impl TorchNet {
                 *slot = map(node, input, value(input)).map_err(failed)?;
             }
         }
-        let inputs: Vec<&Tensor> =
-            node.inputs.iter().zip(&replaced).map(|(&i, own)| own.as_ref().unwrap_or_else(|| value(i))).collect();
+        let inputs: Vec<&Tensor> = node
+            .inputs
+            .iter()
+            .zip(&replaced)
+            .map(|(&i, own)| own.as_ref().unwrap_or_else(|| value(i)))
+            .collect();
         let x = inputs[0];
         let role = |role| self.parameter(&node.name, role);
         match &node.op {
