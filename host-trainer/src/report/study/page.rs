@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 use shared::mask::Rgb;
 
-use super::gains::with_budget;
 use super::leavings::{of_evaluations, pseudo_folders, read};
 use super::view::View;
+use super::words::arm_and_masks;
 use super::{environment, figures, gains};
 use crate::config::Config;
 use crate::pipeline::{Case, Preview};
@@ -62,7 +62,7 @@ fn cases(view: &View<'_>) -> Result<Markup, ReportError> {
             });
         }
         parts.push(html! {
-            h3 { (with_budget(arm, budget)) " expert masks, " (run) }
+            h3 { (arm_and_masks(arm, budget)) ", " (run) }
             div.pictures { @for picture in &pictures { (picture) } }
         });
     }
@@ -71,7 +71,7 @@ fn cases(view: &View<'_>) -> Result<Markup, ReportError> {
             section {
                 h2 { "Best, median and worst case" }
                 p {
-                    "By mean IoU over classes at the image's own resolution, among the images that this training "
+                    "By mean IoU over the classes that it is taught, at the image's own resolution, among the images that this training "
                     "was judged on. Colour: the network's mask. White line: the experts'."
                 }
                 (legend(view.config))
