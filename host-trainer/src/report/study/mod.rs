@@ -114,7 +114,7 @@ fn trainings(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
         let text = format!(
             "The best arm by IoU at dataset level ({}), on the validation images at the network's size. \
              Thresholds are chosen there, so the IoU at a chosen one is no estimate of quality.",
-            words::arm_and_masks(&best.arm, best.budget),
+            words::arm_with_masks(&best.arm, best.budget),
         );
         let section = with_figure(
             Section::new("Thresholds and reliability").text(text),

@@ -5,7 +5,7 @@ use shared::mask::Rgb;
 
 use super::leavings::{of_evaluations, pseudo_folders, read};
 use super::view::View;
-use super::words::arm_and_masks;
+use super::words::arm_with_masks;
 use super::{environment, figures, gains};
 use crate::config::Config;
 use crate::pipeline::{Case, Preview};
@@ -62,7 +62,7 @@ fn cases(view: &View<'_>) -> Result<Markup, ReportError> {
             });
         }
         parts.push(html! {
-            h3 { (arm_and_masks(arm, budget)) ", " (run) }
+            h3 { (arm_with_masks(arm, budget)) ", " (run) }
             div.pictures { @for picture in &pictures { (picture) } }
         });
     }

@@ -17,7 +17,7 @@ pub(super) fn budget_label(budget: usize) -> String {
 }
 
 /// An arm with its number of expert masks, in a sentence.
-pub(super) fn arm_and_masks(arm: &str, budget: usize) -> String {
+pub(super) fn arm_with_masks(arm: &str, budget: usize) -> String {
     match budget {
         0 => format!("{arm}, no expert masks"),
         usize::MAX => format!("{arm}, all expert masks"),
@@ -178,7 +178,7 @@ mod tests {
     fn budgets_have_names() {
         assert_eq!([0, 7, usize::MAX].map(budget_label), ["0 (none)", "7", "all"]);
         assert_eq!(
-            [0, 1, usize::MAX].map(|budget| arm_and_masks("irnet", budget)),
+            [0, 1, usize::MAX].map(|budget| arm_with_masks("irnet", budget)),
             ["irnet, no expert masks", "irnet, 1 expert mask", "irnet, all expert masks"]
         );
     }
