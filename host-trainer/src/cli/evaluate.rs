@@ -13,7 +13,7 @@ use crate::evaluate::{
     write_counts,
 };
 use crate::net::TorchNet;
-use crate::train::{ModelFile, validation_samples};
+use crate::train::{ModelFile, atomic, validation_samples};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -197,7 +197,8 @@ fn show(json: Option<&Path>, figures: &impl Serialize, people: impl FnOnce()) ->
         Some(path) if path == Path::new(STDOUT) => say!("{}", text()),
         Some(path) => {
             people();
-            fs::write(path, text()).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+            atomic::write(path, text().as_bytes())
+                .map_err(|source| CliError::Write { path: path.to_owned(), source })?;
         }
         None => people(),
     }

@@ -15,8 +15,11 @@ pub struct StudySpec {
     /// judged by networks that never saw it.
     #[serde(default)]
     pub folds: usize,
-    /// The arm that all others are compared with.
+    /// The arm that all others are compared with: expert masks and nothing else.
     pub reference: String,
+    /// What limits the conclusions, a sentence each, for the report. They shape no step but that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The ways.
     #[serde(rename = "arm")]
     pub arms: Vec<ArmSpec>,
@@ -68,6 +71,22 @@ fn yes() -> bool {
     true
 }
 
+impl ArmSpec {
+    /// Whether it learns from expert masks and nothing else.
+    pub fn is_plain_strong(&self) -> bool {
+        self.strong && self.pseudo.is_none() && self.is_plain()
+    }
+
+    /// Whether it learns from pseudo-masks and nothing else.
+    pub fn is_plain_pseudo(&self) -> bool {
+        !self.strong && self.pseudo.is_some() && self.is_plain()
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.consistency && self.teachers.is_none()
+    }
+}
+
 impl StudySpec {
     /// The arm of this name.
     pub fn arm(&self, name: &str) -> Option<&ArmSpec> {
@@ -98,8 +117,18 @@ impl StudySpec {
         if self.folds == 1 {
             return bad("folds", "must be 0, or 2 and more".into());
         }
-        if self.arm(&self.reference).is_none() {
-            return bad("reference", format!("no arm is called \"{}\"", self.reference));
+        match self.arm(&self.reference) {
+            None => return bad("reference", format!("no arm is called \"{}\"", self.reference)),
+            // Reports call it expert masks alone.
+            Some(arm) if !arm.is_plain_strong() => {
+                let reason = "must learn from expert masks alone: give an arm with strong and without pseudo, \
+                              consistency and teachers";
+                return bad("reference", format!("\"{}\" {reason}", arm.name));
+            }
+            Some(_) => (),
+        }
+        if self.notes.iter().any(|note| note.trim().is_empty()) {
+            return bad("notes", "one is empty; write a sentence or remove it".into());
         }
         for (i, arm) in self.arms.iter().enumerate() {
             let at = |field: &str| format!("arm.{}.{field}", arm.name);
@@ -127,5 +156,43 @@ impl StudySpec {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn study(arms: &str) -> Result<StudySpec, String> {
+        let text = format!("seeds = [1]\nbudgets = [5]\nreference = \"a\"\n{arms}");
+        let study: StudySpec = toml::from_str(&text).map_err(|error| error.to_string())?;
+        study.validate(true).map_err(|error| error.to_string())?;
+        Ok(study)
+    }
+
+    #[test]
+    fn the_reference_learns_from_expert_masks_alone() {
+        let weak = "[[arm]]\nname = \"b\"\nstrong = false\npseudo = { saliency = \"grad-cam\" }\n";
+        let study_of = |more: &str| study(&format!("[[arm]]\nname = \"a\"\n{more}\n{weak}"));
+        let plain = study_of("").unwrap();
+        assert!(plain.arms[0].is_plain_strong() && !plain.arms[0].is_plain_pseudo());
+        assert!(plain.arms[1].is_plain_pseudo() && !plain.arms[1].is_plain_strong());
+        for more in [
+            "consistency = true",
+            "pseudo = { saliency = \"grad-cam\" }",
+            "strong = false\npseudo = { saliency = \"grad-cam\" }",
+        ] {
+            let error = study_of(more).unwrap_err();
+            assert!(error.contains("study.reference") && error.contains("expert masks alone"), "{error}");
+        }
+    }
+
+    #[test]
+    fn notes_are_read_and_absent_ones_leave_no_trace() {
+        let arm = "[[arm]]\nname = \"a\"\n";
+        let silent = study(arm).unwrap();
+        assert!(serde_json::to_value(&silent).unwrap().get("notes").is_none());
+        assert_eq!(study(&format!("notes = [\"Few images.\"]\n{arm}")).unwrap().notes, ["Few images."]);
+        assert!(study(&format!("notes = [\" \"]\n{arm}")).unwrap_err().contains("study.notes"));
     }
 }

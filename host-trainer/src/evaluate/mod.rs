@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! expert masks + predicted masks (source pixels) ─► ImageCounts (pixels, at source and at model size)
-//! ImageCounts of a split ─► Statistic (protocol × metric × class) ─► bootstrap over patients ─► Report
+//! ImageCounts of a split ─► Figure (protocol × measure × classes) ─► bootstrap over patients ─► Report
 //! ```
 //!
 //! Counts can be stored ([`write_counts`]), so that two models are compared later, patient by patient
@@ -16,6 +16,7 @@ pub mod chexlocalize;
 mod counts;
 mod counts_file;
 mod error;
+mod figure;
 #[cfg(feature = "torch")]
 mod gate;
 mod mask_folder;
@@ -31,17 +32,18 @@ mod thresholds;
 #[cfg(feature = "torch")]
 mod predictor;
 
-pub use bootstrap::{Interval, RESAMPLES, bootstrap};
+pub use bootstrap::{Bounds, Interval, MIN_PATIENTS, RESAMPLES, bootstrap};
 pub use counts::{ClassCounts, Counts, ImageCounts, Judge};
 pub use counts_file::{StoredCounts, read_counts, write_counts};
 pub use error::EvaluateError;
+pub use figure::Figure;
 pub use mask_folder::MaskFolder;
-pub use paired::{Paired, paired_bootstrap};
-pub use protocol::{Measure, Protocol, mean_statistic, statistic};
+pub use paired::{Paired, mean_bootstrap, paired_bootstrap};
+pub use protocol::{Measure, Protocol, statistic};
 pub use ranking::{CALIBRATION_BINS, Calibration, ReliabilityBin, auroc, calibration};
 pub use reliability::{ClassReliability, Reliability};
 pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow, count_images};
-pub use subgroups::SUBGROUP_MIN;
+pub use subgroups::{SUBGROUP_MIN, subgroups};
 pub use surface::{SURFACE_TOLERANCE, SurfaceCounts, surface_tolerance};
 pub use thresholds::{CANDIDATES, ThresholdCurve, ThresholdSearch};
 

@@ -85,13 +85,21 @@ impl Measure {
         };
         if whole == 0 { None } else { Some(part as f64 / whole as f64) }
     }
+}
 
-    /// Of one class of one image: areas at source resolution, surface distance on the model's grid.
-    fn of_image(self, counts: &ClassCounts) -> Option<f64> {
-        match self {
-            Self::Iou | Self::Dice => self.of(counts.source),
-            Self::Nsd => counts.surface.nsd(),
-        }
+/// What one class of one image has to say under a protocol: its own ratio, at the size that the protocol looks at. None
+/// if it is left out.
+pub(super) fn value(counts: &ClassCounts, protocol: Protocol, measure: Measure) -> Option<f64> {
+    let Counts { truth, predicted, .. } = counts.source;
+    let of_image = || match measure {
+        Measure::Iou | Measure::Dice => measure.of(counts.source),
+        Measure::Nsd => counts.surface.nsd(),
+    };
+    match protocol {
+        Protocol::Dataset => measure.of(counts.model),
+        Protocol::Chexlocalize => (truth > 0 && predicted > 0).then(of_image).flatten(),
+        // Masks that vanish on the model's grid have no boundaries there, but a finding that was missed all the same.
+        Protocol::ChexlocalizeFull => of_image().or((truth > 0 || predicted > 0).then_some(0.0)),
     }
 }
 
@@ -109,30 +117,11 @@ pub fn statistic<'a>(
         return measure.of(sum);
     }
     let (mut sum, mut n) = (0.0, 0_u32);
-    for counts in counted {
-        let Counts { truth, predicted, .. } = counts.source;
-        if protocol == Protocol::Chexlocalize && (truth == 0 || predicted == 0) {
-            continue;
-        }
-        if let Some(value) = measure.of_image(&counts) {
-            sum += value;
-            n += 1;
-        }
+    for value in counted.filter_map(|counts| value(&counts, protocol, measure)) {
+        sum += value;
+        n += 1;
     }
     if n == 0 { None } else { Some(sum / f64::from(n)) }
-}
-
-/// The mean of [`statistic`] over the first `classes` classes, the network's own; those without a figure are
-/// left out. None if none has one.
-pub fn mean_statistic(
-    images: &[&ImageCounts],
-    classes: usize,
-    protocol: Protocol,
-    measure: Measure,
-) -> Option<f64> {
-    let one = |class| statistic(images.iter().copied(), class, protocol, measure);
-    let figures: Vec<f64> = (0..classes).filter_map(one).collect();
-    if figures.is_empty() { None } else { Some(figures.iter().sum::<f64>() / figures.len() as f64) }
 }
 
 #[cfg(test)]
@@ -175,6 +164,18 @@ mod tests {
         assert_eq!(nsd(Protocol::Dataset), None);
         assert_eq!(nsd(Protocol::Chexlocalize), Some(1.0 / 3.0));
         assert_eq!(nsd(Protocol::ChexlocalizeFull), Some(1.0 / 6.0));
+    }
+
+    #[test]
+    fn a_finding_that_vanishes_on_the_grid_counts_as_missed() {
+        let mut tiny = image(10, 0, 0);
+        if let Some(counts) = &mut tiny.classes[0] {
+            (counts.model, counts.surface) = (Counts::default(), SurfaceCounts::default());
+        }
+        let images = [image(10, 5, 5), tiny];
+        let nsd = |protocol| statistic(images.iter(), 0, protocol, Measure::Nsd);
+        assert_eq!(nsd(Protocol::ChexlocalizeFull), Some(1.0 / 6.0));
+        assert_eq!(nsd(Protocol::Chexlocalize), Some(1.0 / 3.0));
     }
 
     #[test]

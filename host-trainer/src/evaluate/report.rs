@@ -5,15 +5,12 @@ use serde::Serialize;
 use shared::mask::Mask;
 
 use super::subgroups::subgroups;
-use super::{
-    EvaluateError, ImageCounts, Interval, Judge, Measure, Protocol, RESAMPLES, bootstrap, mean_statistic,
-    statistic,
-};
+use super::{EvaluateError, Figure, ImageCounts, Interval, Judge, Measure, Protocol, RESAMPLES, bootstrap};
 use crate::dataset::{Annotated, Record, Split, load_annotated};
 
 /// Name of the rows over all sources.
 pub const ALL_SOURCES: &str = "all";
-/// Name of the rows of the mean over the network's classes.
+/// Name of the rows of the mean over the network's classes, as far as some expert mask contains them.
 pub const MEAN_CLASS: &str = "mean";
 
 /// All figures of one set of predictions over one split.
@@ -47,7 +44,7 @@ pub struct ReportRow {
     /// The figure with its interval.
     #[serde(flatten)]
     pub interval: Interval,
-    /// Images with an expert's mask of the class.
+    /// Images that have a value under this protocol: of the mean, in one of its classes.
     pub n: usize,
 }
 
@@ -121,17 +118,14 @@ impl Report {
         let mut table = crate::report::table(&header, 2);
         let (first, measure, _) = COLUMNS[0];
         for row in self.rows.iter().filter(|row| row.protocol == first && row.measure == measure) {
-            let cell = |(protocol, measure, _): &(Protocol, Measure, &str)| match self.find(
-                &row.source,
-                &row.class,
-                *protocol,
-                *measure,
-            ) {
-                Some(found) => {
-                    let Interval { value, low, high } = found.interval;
-                    format!("{value:.4} [{low:.3}, {high:.3}]")
-                }
-                None => "–".to_owned(),
+            let cell = |(protocol, measure, _): &(Protocol, Measure, &str)| {
+                let Some(found) = self.find(&row.source, &row.class, *protocol, *measure) else {
+                    return "–".to_owned();
+                };
+                // Protocols leave out different images.
+                let n = if found.n == row.n { String::new() } else { format!(", n {}", found.n) };
+                let brackets = found.interval.brackets(|v| format!("{v:.3}"));
+                format!("{:.4} {brackets}{n}", found.interval.value)
             };
             let mut cells = vec![row.source.clone(), row.class.clone(), row.n.to_string()];
             cells.extend(COLUMNS.iter().map(cell));
@@ -169,25 +163,16 @@ fn figures(
     measure: Measure,
     seed: u64,
 ) -> Vec<ReportRow> {
-    let one =
-        |drawn: &[&ImageCounts], class: usize| statistic(drawn.iter().copied(), class, protocol, measure);
-    let row = |class: &str, n: usize, interval: Option<Interval>| {
-        let (source, class) = (source.to_owned(), class.to_owned());
-        interval.map(|interval| ReportRow { source, class, protocol, measure, interval, n })
+    let own: Vec<usize> = (0..judge.own_classes()).collect();
+    let of_class = |(class, label)| (label, Figure::of_class(class, protocol, measure));
+    let singles = judge.labels().into_iter().enumerate().map(of_class);
+    let mean = Figure::mean(images, &own, protocol, measure).map(|figure| (MEAN_CLASS.to_owned(), figure));
+    let row = |(class, figure): (String, Figure)| {
+        let interval = bootstrap(images, seed, RESAMPLES, &figure)?;
+        let (source, n) = (source.to_owned(), figure.images(images));
+        Some(ReportRow { source, class, protocol, measure, interval, n })
     };
-    let labels = judge.labels();
-    let annotated = |class: usize| images.iter().filter(|image| image.classes[class].is_some()).count();
-    let mut rows: Vec<Option<ReportRow>> = labels
-        .iter()
-        .enumerate()
-        .map(|(class, label)| {
-            row(label, annotated(class), bootstrap(images, seed, RESAMPLES, |drawn| one(drawn, class)))
-        })
-        .collect();
-    let own = judge.own_classes();
-    let mean = bootstrap(images, seed, RESAMPLES, |drawn| mean_statistic(drawn, own, protocol, measure));
-    rows.push(row(MEAN_CLASS, images.len(), mean));
-    rows.into_iter().flatten().collect()
+    singles.chain(mean).filter_map(row).collect()
 }
 
 #[cfg(test)]
@@ -251,6 +236,21 @@ mod tests {
         assert_eq!(find("all", MEAN_CLASS).interval.value, 0.75);
         let text = report.table().to_string();
         assert!(text.contains("both") && text.contains("mean"), "{text}");
+        // Three patients, of whom two have a mask of b.
+        assert!(text.contains("0.7500 [n < 5 patients]"), "{text}");
+    }
+
+    #[test]
+    fn n_is_the_images_that_a_protocol_does_not_leave_out() {
+        let mut missed = image("x", "2", [Some(0), None, None]);
+        if let Some(counts) = &mut missed.classes[0] {
+            (counts.source.predicted, counts.model.predicted) = (0, 0);
+        }
+        let images = [image("x", "1", [Some(10), None, None]), missed, image("x", "3", [None; 3])];
+        let report = Report::new(&judge(), Split::StrongTest, &images, 1);
+        let n = |class: &str| Protocol::ALL.map(|p| report.find("all", class, p, Measure::Iou).unwrap().n);
+        assert_eq!((n("a"), n(MEAN_CLASS)), ([2, 1, 2], [2, 1, 2]));
+        assert!(report.table().to_string().contains("1.0000 [n < 5 patients], n 1"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ const AGE_BANDS: [u32; 4] = [18, 40, 60, 80];
 
 /// Images by attribute, named `view=AP`; ages in years fall into bands (`age=40-59`). Left out are groups of
 /// fewer than [`SUBGROUP_MIN`] images, and groups of all images, which would repeat the row over all.
-pub(super) fn subgroups(images: &[ImageCounts]) -> BTreeMap<String, Vec<&ImageCounts>> {
+pub fn subgroups(images: &[ImageCounts]) -> BTreeMap<String, Vec<&ImageCounts>> {
     let mut groups: BTreeMap<String, Vec<&ImageCounts>> = BTreeMap::new();
     for image in images {
         for (key, value) in &image.attributes {

@@ -49,13 +49,14 @@ impl ThresholdSearch {
         }
     }
 
-    /// Threshold and IoU of every class; none where no image annotates the class.
+    /// Threshold and IoU of every class; none where no image shows the class: empty masks would favour the threshold
+    /// that finds least.
     pub fn best(&self) -> Vec<Option<(f32, f64)>> {
         self.histograms.iter().map(|[outside, inside]| best(outside, inside)).collect()
     }
 
     /// The IoU at every candidate, for the classes of these names in the search's order; classes that no image
-    /// annotates are left out.
+    /// shows are left out.
     pub fn curves(&self, labels: &[String]) -> Vec<ThresholdCurve> {
         let of_class = |(label, [outside, inside]): (&String, &[[u64; CANDIDATES + 1]; 2])| {
             let points = candidates(outside, inside).map(|(k, iou)| (threshold(k), iou)).collect();
@@ -70,13 +71,13 @@ fn threshold(k: usize) -> f32 {
     k as f32 / (CANDIDATES + 1) as f32
 }
 
-/// Every candidate that has an IoU.
+/// Every candidate with its IoU; nothing where the class is nowhere.
 fn candidates(outside: &[u64], inside: &[u64]) -> impl Iterator<Item = (usize, f64)> {
     let truth: u64 = inside.iter().sum();
     (1..=CANDIDATES).filter_map(move |k| {
         let hits: u64 = inside[k..].iter().sum();
         let union = truth + outside[k..].iter().sum::<u64>();
-        (union > 0).then(|| (k, hits as f64 / union as f64))
+        (truth > 0).then(|| (k, hits as f64 / union as f64))
     })
 }
 
@@ -134,7 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_nobody_annotates_has_none() {
+    fn a_class_that_no_image_shows_has_none() {
         assert_eq!(search([0.9; 4], None), None);
+        assert_eq!(search([0.9, 0.3, 0.1, 0.1], Some([0; 4])), None);
     }
 }

@@ -163,17 +163,22 @@ fn test_report(
 
 fn metrics(quantization: Quantization, report: &Report) -> impl Iterator<Item = Metric> {
     let split = report.split.to_string();
-    report.rows.iter().filter(|row| row.measure == Measure::Iou).map(move |row| Metric {
-        metric: row.measure.name().into(),
-        protocol: row.protocol.name().into(),
-        class: row.class.clone(),
-        split: split.clone(),
-        source: row.source.clone(),
-        quantization,
-        value: rounded(row.interval.value),
-        low: rounded(row.interval.low),
-        high: rounded(row.interval.high),
-        n: row.n,
+    report.rows.iter().filter(|row| row.measure == Measure::Iou).map(move |row| {
+        // Manifests demand an interval. Of too few patients for one nothing is known but that an IoU
+        // lies between 0 and 1.
+        let (low, high) = row.interval.bounds.map_or((0.0, 1.0), |bounds| (bounds.low, bounds.high));
+        Metric {
+            metric: row.measure.name().into(),
+            protocol: row.protocol.name().into(),
+            class: row.class.clone(),
+            split: split.clone(),
+            source: row.source.clone(),
+            quantization,
+            value: rounded(row.interval.value),
+            low: rounded(low),
+            high: rounded(high),
+            n: row.n,
+        }
     })
 }
 

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::PipelineError;
+use super::{Machine, PipelineError};
 use crate::train::atomic;
 
 /// The folder of one step.
@@ -29,6 +29,9 @@ pub struct ArtifactInfo {
     pub version: String,
     /// Seconds that the last session of the step took.
     pub seconds: u64,
+    /// What computed it; steps of older versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// A held lock; dropped, others may work in the folder.
@@ -56,17 +59,27 @@ impl Artifact {
         self.dir.join(name)
     }
 
-    /// Whether the step is done. A damaged or foreign `artifact.json` is an error, not a reason to overwrite.
-    pub fn is_done(&self) -> Result<bool, PipelineError> {
+    /// What lies in `artifact.json`; none if the step is not done.
+    pub fn info(&self) -> Result<Option<ArtifactInfo>, PipelineError> {
         let path = self.file(INFO);
         if !path.exists() {
-            return Ok(false);
+            return Ok(None);
         }
-        let foreign = |reason: String| PipelineError::Artifact { path: path.clone(), reason };
         let bytes = fs::read(&path).map_err(|source| PipelineError::Io { path: path.clone(), source })?;
-        let info: ArtifactInfo =
-            serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
-        if info.key == self.key { Ok(true) } else { Err(foreign("its key is another".into())) }
+        let info = serde_json::from_slice(&bytes);
+        info.map(Some).map_err(|error| PipelineError::Artifact { path, reason: error.to_string() })
+    }
+
+    /// Whether the step is done. A damaged or foreign `artifact.json` is an error, not a reason to overwrite.
+    pub fn is_done(&self) -> Result<bool, PipelineError> {
+        match self.info()? {
+            None => Ok(false),
+            Some(info) if info.key == self.key => Ok(true),
+            Some(_) => {
+                let (path, reason) = (self.file(INFO), "its key is another".to_owned());
+                Err(PipelineError::Artifact { path, reason })
+            }
+        }
     }
 
     /// Makes the folder and takes its lock; none if another process works on the step.
@@ -92,6 +105,7 @@ impl Artifact {
         settings: serde_json::Value,
         inputs: Vec<String>,
         seconds: u64,
+        machine: Machine,
     ) -> Result<(), PipelineError> {
         let info = ArtifactInfo {
             key: self.key.clone(),
@@ -100,6 +114,7 @@ impl Artifact {
             inputs,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seconds,
+            machine: Some(machine),
         };
         let json = serde_json::to_vec_pretty(&info).expect("plain data with text keys");
         let path = self.file(INFO);
@@ -111,6 +126,10 @@ impl Artifact {
 mod tests {
     use super::*;
 
+    fn machine() -> Machine {
+        Machine { device: "cpu".into(), libtorch: Some("2.11.0+cpu".into()), threads: 2 }
+    }
+
     #[test]
     fn a_step_is_done_once_its_mark_is_written_and_one_holder_at_a_time_works_on_it() {
         let root = tempfile::tempdir().unwrap();
@@ -121,8 +140,14 @@ mod tests {
         assert!(artifact.lock().unwrap().is_none());
         drop(held);
         assert!(artifact.lock().unwrap().is_some());
-        artifact.finish("saliency", serde_json::json!({}), vec![], 1).unwrap();
+        artifact.finish("saliency", serde_json::json!({}), vec![], 1, machine()).unwrap();
         assert!(artifact.is_done().unwrap());
+        assert_eq!(artifact.info().unwrap().unwrap().machine, Some(machine()));
+        // As older versions left it.
+        let old = "{\"key\":\"0123456789abcdef\",\"step\":\"a\",\"settings\":{},\"inputs\":[],\"version\":\"0.1.0\",\"seconds\":1}";
+        fs::write(artifact.file(INFO), old).unwrap();
+        assert!(artifact.is_done().unwrap());
+        assert_eq!(artifact.info().unwrap().unwrap().machine, None);
     }
 
     #[test]
@@ -132,7 +157,7 @@ mod tests {
         artifact.lock().unwrap();
         // The folder's name holds ten digits of the key only.
         Artifact { key: "0123456789ffffff".into(), ..artifact.clone() }
-            .finish("a", serde_json::json!({}), vec![], 1)
+            .finish("a", serde_json::json!({}), vec![], 1, machine())
             .unwrap();
         assert!(matches!(artifact.is_done(), Err(PipelineError::Artifact { .. })));
         fs::write(artifact.file(INFO), "{\"key\"").unwrap();

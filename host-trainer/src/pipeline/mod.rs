@@ -14,21 +14,25 @@
 mod artifact;
 mod data_digest;
 mod error;
+mod machine;
 mod plan;
 mod results;
 mod roles;
 mod runner;
 mod steps;
+mod taught;
 
 pub use artifact::{Artifact, ArtifactInfo};
 pub use data_digest::data_digest;
 pub use error::PipelineError;
+pub use machine::Machine;
 pub(crate) use plan::tag;
 pub use plan::{Plan, Step, StepKind};
-pub use results::{Cell, Comparison, PseudoQuality, StudyResults, paper_marks};
+pub use results::{Cell, ClassQuality, Comparison, FindingScores, PseudoQuality, StudyResults, paper_marks};
 pub use roles::StudyRoles;
 pub use runner::{Finished, Runner};
 pub use steps::{
     Case, Context, Preview, Rank, SegmenterInputs, classify, evaluate_segmenter, learn_edges, look,
     make_pseudo_masks, train_segmenter,
 };
+pub(crate) use taught::taught;

@@ -253,6 +253,7 @@ fn single(config: &Config) -> StudySpec {
         budgets: vec![usize::MAX],
         folds: 0,
         reference: arm.name.clone(),
+        notes: Vec::new(),
         arms: vec![arm],
     }
 }
@@ -344,6 +345,17 @@ mod tests {
         other.irnet.walk.beta += 1.0;
         assert_eq!(key(&base, "segmenter-strong-n2-s1"), key(&other, "segmenter-strong-n2-s1"));
         assert_ne!(key(&base, "segmenter-mix-n2-s1"), key(&other, "segmenter-mix-n2-s1"));
+        let mut noted = study();
+        noted.study.as_mut().unwrap().notes.push("Few images.".into());
+        let (before, after) = (Plan::new(&base, &index).unwrap(), Plan::new(&noted, &index).unwrap());
+        let changed: Vec<&str> = before
+            .steps
+            .iter()
+            .zip(&after.steps)
+            .filter(|(a, b)| a.key != b.key)
+            .map(|(step, _)| step.name.as_str())
+            .collect();
+        assert_eq!(changed, ["report"]);
         let mut logged = study();
         logged.train.log_every += 1;
         assert_eq!(key(&base, "report"), key(&logged, "report"));

@@ -108,7 +108,7 @@ mod tests {
         Record {
             id: i.to_string(),
             dataset: "d".into(),
-            source: if i % 4 == 0 { "rare" } else { "common" }.into(),
+            source: if i.is_multiple_of(4) { "rare" } else { "common" }.into(),
             patient: format!("p{}", i / 2),
             split,
             image: "a.png".into(),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::steps::{SegmenterInputs, train_segmenter};
 use super::{
-    Artifact, Context, PipelineError, Plan, Step, StepKind, StudyResults, StudyRoles, classify,
-    evaluate_segmenter, learn_edges, look, make_pseudo_masks,
+    Artifact, Context, Machine, PipelineError, Plan, Step, StepKind, StudyResults, StudyRoles, classify,
+    evaluate_segmenter, learn_edges, look, make_pseudo_masks, taught,
 };
 use crate::config::{Config, Init, Stage};
 use crate::dataset::{Index, Record, Split};
@@ -131,7 +131,8 @@ impl<'a> Runner<'a> {
                 }
                 let keys = step.inputs.iter().map(|&input| steps[input].key.clone()).collect();
                 let seconds = began.elapsed().as_secs();
-                artifact.finish(&step.name, step.settings.clone(), keys, seconds)?;
+                let machine = Machine::here(self.context.device);
+                artifact.finish(&step.name, step.settings.clone(), keys, seconds, machine)?;
                 drop(held);
                 progressed = true;
                 if self.context.stop.is_raised() {
@@ -211,10 +212,10 @@ impl<'a> Runner<'a> {
                 let config = config.for_arm(arm, step.seed);
                 return train_segmenter(context, &config, Stage::Train, &roles, &inputs, digest, out);
             }
-            StepKind::Evaluation { budget, fold, .. } => {
+            StepKind::Evaluation { arm, budget, fold } => {
                 let roles = self.roles(*budget, *fold, step.seed)?;
-                let validation = &roles.training.validation;
-                evaluate_segmenter(context, &config, &best(0), validation, &roles.test, out)?;
+                let images = (roles.training.validation.as_slice(), roles.test.as_slice());
+                evaluate_segmenter(context, &config, &best(0), &taught(&config, arm), images, out)?;
             }
             StepKind::Report => {
                 let results = StudyResults::gather(self.config, &self.plan, |step| self.artifact(step))?;

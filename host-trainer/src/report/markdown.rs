@@ -36,8 +36,9 @@ fn escape(words: &str) -> String {
     let mut text = String::with_capacity(words.len());
     for c in words.chars() {
         match c {
-            '\\' | '|' | '*' | '`' => text.extend(['\\', c]),
+            '\\' | '|' | '*' | '`' | '[' | ']' | '(' | ')' | '_' | '~' | '#' => text.extend(['\\', c]),
             '<' => text += "&lt;",
+            '&' => text += "&amp;",
             '\n' => text.push(' '),
             c => text.push(c),
         }
@@ -48,6 +49,13 @@ fn escape(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_become_neither_links_nor_pictures_nor_entities() {
+        let text = markdown("", &[Section::new("").text("![x](y.png) `a_b_c` ~~d~~ # &copy; \\")]);
+        let expected = "!\\[x\\]\\(y.png\\) \\`a\\_b\\_c\\` \\~\\~d\\~\\~ \\# &amp;copy; \\\\";
+        assert!(text.contains(expected), "{text}");
+    }
 
     #[test]
     fn blocks_become_markdown_and_words_are_no_markup() {

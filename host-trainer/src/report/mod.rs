@@ -1,11 +1,10 @@
 //! What people read: curves, tables, and the reports of trainings and studies.
 
+mod chart;
 mod curves;
 mod error;
 mod tables;
 
-#[cfg(feature = "torch")]
-mod chart;
 #[cfg(feature = "torch")]
 mod document;
 #[cfg(feature = "torch")]

@@ -14,8 +14,7 @@ pub fn write_training(run: &Path) -> Result<PathBuf, ReportError> {
     let run = RunDir::new(run);
     let history = read_history(&run)?;
     let title = run.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let svg = curves_svg(&history)
-        .map_err(|error| ReportError::Draw { what: "curves".into(), reason: error.to_string() })?;
+    let svg = curves_svg(&history)?;
     let caption = format!("Training loss and validation {}.", history.metric());
     let mut sections = vec![summary(&history)];
     sections.push(Section {

@@ -179,7 +179,7 @@ mod tests {
         let images = Tensor::arange(2 * 64 * 64, (Kind::Float, Device::Cpu)).sin().view([2, 1, 64, 64]);
         let mut readers = Vec::new();
         let sites = DECODER_READS.map(|name| graph.find(name).unwrap());
-        no_grad(|| {
+        let logits = no_grad(|| {
             net.forward_reading(&images, Mode::Eval, &mut |reader, input, _| {
                 if sites.contains(&input) && reader.name.starts_with(DECODER) {
                     readers.push(reader.name.clone());
@@ -188,6 +188,7 @@ mod tests {
             })
         })
         .unwrap();
+        assert_eq!(logits.size(), [2, 1, 64, 64]);
         // Four branches of the ASPP, its pooled one, and the low-level projection.
         assert_eq!(readers.len(), 6, "{readers:?}");
         // Running statistics of the encoder move as without dropped features.

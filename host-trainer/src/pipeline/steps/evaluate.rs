@@ -4,13 +4,13 @@ use super::pictures::{choose_cases, create, draw_case, save, save_json};
 use super::{Context, bar};
 use crate::config::Config;
 use crate::dataset::{Record, Split, load_annotated, load_samples};
-use crate::evaluate::{EvaluateError, Judge, Predictor, StoredCounts, write_counts};
+use crate::evaluate::{Judge, Predictor, StoredCounts, count_images, write_counts};
 use crate::net::TorchNet;
 use crate::pipeline::PipelineError;
 use crate::train::ModelFile;
 
 /// Judges a segmenter on `test` images at source resolution. Thresholds are those that are best on `validation`, or 0.5
-/// if there is none. Into `out`:
+/// if there is none. `taught` are the places of the labels that it is taught: cases are chosen by these. Into `out`:
 ///
 /// ```text
 /// counts.json             pixels, from which all figures follow
@@ -23,8 +23,8 @@ pub fn evaluate_segmenter(
     context: &Context,
     config: &Config,
     model: &Path,
-    validation: &[Record],
-    test: &[Record],
+    taught: &[usize],
+    (validation, test): (&[Record], &[Record]),
     out: &Path,
 ) -> Result<(), PipelineError> {
     let model = ModelFile::load(model)?;
@@ -39,20 +39,20 @@ pub fn evaluate_segmenter(
     }
     let judge = Judge::new(config);
     let progress = bar("evaluation", test.len());
-    let counts = test.iter().map(|record| {
-        let image = load_annotated(record, &labels)?;
-        let masks = predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols()))?;
+    let split = test.first().map_or(Split::StrongTest, |record| record.split);
+    let counts = count_images(&judge, &labels, split, test, |_, image| {
         progress.inc(1);
-        judge.judge(&image, &masks)
-    });
-    let counts = counts.collect::<Result<Vec<_>, EvaluateError>>()?;
+        predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols()))
+    })?;
     progress.finish_and_clear();
 
     // Masks of all images at once would not fit into memory, so these few are computed again.
     let overlays = out.join("overlays");
     create(&overlays)?;
     let mut shown = Vec::new();
-    for (place, case) in choose_cases(&counts, labels.len()) {
+    // The network's own classes; its masks of others are whatever it began with.
+    let own: Vec<usize> = taught.iter().copied().filter(|&class| class < labels.len()).collect();
+    for (place, case) in choose_cases(&counts, &own) {
         let image = load_annotated(&test[place], &labels)?;
         let masks = predictor.masks(&image.frame, (image.frame.rows(), image.frame.cols()))?;
         save(&draw_case(config, &image, &masks), &overlays.join(&case.file))?;
@@ -60,6 +60,5 @@ pub fn evaluate_segmenter(
     }
     save_json(&shown, &overlays.join("cases.json"))?;
 
-    let split = test.first().map_or(Split::StrongTest, |record| record.split);
     Ok(write_counts(&out.join("counts.json"), &StoredCounts::new(&judge, split, counts))?)
 }

@@ -41,7 +41,7 @@ pub struct Case {
     pub file: String,
     /// The image.
     pub id: String,
-    /// Mean IoU over the network's classes at source resolution.
+    /// Mean IoU over the network's classes that it is taught, at source resolution.
     pub iou: f64,
 }
 
@@ -68,17 +68,15 @@ impl Rank {
     }
 }
 
-/// Best, median and worst image by mean IoU over the first `own` classes, each with its place among `images`; fewer if
-/// there are fewer images with a figure.
-pub(super) fn choose_cases(images: &[ImageCounts], own: usize) -> Vec<(usize, Case)> {
+/// Best, median and worst image by mean IoU over the classes at the places `own`, each with its place among `images`;
+/// fewer if there are fewer images with a figure.
+pub(super) fn choose_cases(images: &[ImageCounts], own: &[usize]) -> Vec<(usize, Case)> {
     let mut judged: Vec<(usize, f64)> = images
         .iter()
         .enumerate()
         .filter_map(|(place, image)| {
-            let figures: Vec<f64> = image.classes[..own]
-                .iter()
-                .filter_map(|counts| Measure::Iou.of(counts.as_ref()?.source))
-                .collect();
+            let figure = |&class: &usize| Measure::Iou.of(image.classes[class]?.source);
+            let figures: Vec<f64> = own.iter().filter_map(figure).collect();
             (!figures.is_empty()).then(|| (place, figures.iter().sum::<f64>() / figures.len() as f64))
         })
         .collect();
@@ -190,12 +188,21 @@ mod tests {
             image("e", Some(5)),
         ];
         let shown = |images: &[ImageCounts]| -> Vec<(Rank, String)> {
-            choose_cases(images, 1).into_iter().map(|(_, case)| (case.rank, case.id)).collect()
+            choose_cases(images, &[0]).into_iter().map(|(_, case)| (case.rank, case.id)).collect()
         };
         let expected = [(Rank::Best, "c"), (Rank::Median, "a"), (Rank::Worst, "d")];
         assert_eq!(shown(&images), expected.map(|(rank, id)| (rank, id.to_owned())));
         assert_eq!(shown(&images[..2]), [(Rank::Best, "a".to_owned())]);
         assert_eq!(shown(&images[1..2]), []);
+        // What an arm is not taught chooses nothing.
+        let of_both = |id: &str, first: u64, second: u64| {
+            let mut both = image(id, Some(first));
+            both.classes.extend(image(id, Some(second)).classes);
+            both
+        };
+        let images = [of_both("a", 10, 1), of_both("b", 0, 2)];
+        assert_eq!(choose_cases(&images, &[1])[0].1.id, "b");
+        assert_eq!(choose_cases(&images, &[0, 1])[0].1.id, "a");
     }
 
     #[test]

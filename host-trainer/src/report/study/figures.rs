@@ -3,7 +3,7 @@
 use super::view::View;
 use super::words::{beginning, budget_label, count, figure, lessons, protocol_name};
 use crate::config::ArmSpec;
-use crate::evaluate::{ALL_SOURCES, Measure, Protocol};
+use crate::evaluate::{ALL_SOURCES, MIN_PATIENTS, Measure, Protocol, SUBGROUP_MIN};
 use crate::pipeline::StudyResults;
 use crate::report::document::{Grid, Section};
 
@@ -31,7 +31,8 @@ pub(super) fn compared(view: &View<'_>) -> Section {
         format!("Numbers of expert masks: {}.", budgets.join(", ")),
         format!("{}: {}.", if seeds.len() == 1 { "Seed" } else { "Seeds" }, seeds.join(", ")),
         format!(
-            "Figures are means over seeds{}; in brackets, 95% intervals from {resamples} bootstrap resamples of patients.",
+            "Figures are means over seeds{}; in brackets, 95% intervals of that mean from {resamples} bootstrap resamples \
+             of patients, which all seeds share. There is none where fewer than {MIN_PATIENTS} patients have a figure.",
             if seeds.len() > 1 { " ± their standard deviation" } else { "" },
         ),
     ];
@@ -57,7 +58,8 @@ pub(super) fn main_tables(view: &View<'_>) -> Section {
     let mut section = Section::new("IoU").text(
         "Dataset level: pixels of all images summed at the network's size, then one ratio. Per image (misses counted): \
          a ratio for every image at its own resolution, averaged over images where the expert's or the predicted mask \
-         is not empty. The mean is over classes; arms that are taught some classes only have no figure of the others.",
+         is not empty. The mean is over the classes that some expert mask contains; arms that are taught some classes only \
+         have no figure of the others.",
     );
     for protocol in SHOWN {
         section = section.text(format!("IoU, {}:", protocol_name(protocol))).table(figures(
@@ -70,10 +72,15 @@ pub(super) fn main_tables(view: &View<'_>) -> Section {
     section
 }
 
-/// IoU of each source; nothing where there is one.
+/// IoU of each source, nothing where there is one, and of each subgroup.
 pub(super) fn source_tables(view: &View<'_>) -> Vec<Section> {
     let section = |source: &str| {
-        SHOWN.into_iter().fold(Section::new(&format!("IoU on {source}")), |section, protocol| {
+        let mut section = Section::new(&format!("IoU on {source}"));
+        if view.results.subgroups.iter().any(|subgroup| subgroup == source) {
+            section = section
+                .text(format!("A subgroup, by attribute; smaller than {SUBGROUP_MIN} images none is shown."));
+        }
+        SHOWN.into_iter().fold(section, |section, protocol| {
             section.text(format!("IoU, {}:", protocol_name(protocol))).table(figures(
                 view,
                 source,
@@ -82,7 +89,7 @@ pub(super) fn source_tables(view: &View<'_>) -> Vec<Section> {
             ))
         })
     };
-    view.sources().into_iter().map(section).collect()
+    view.sources().into_iter().chain(view.results.subgroups.iter().map(String::as_str)).map(section).collect()
 }
 
 /// Everything else that was measured.

@@ -2,7 +2,7 @@
 
 use super::view::{Kind, View};
 use super::words::{Verdict, budget_label, gain, p_value, percent, protocol_name};
-use crate::evaluate::Protocol;
+use crate::evaluate::{MIN_PATIENTS, Protocol};
 use crate::pipeline::{Comparison, paper_marks};
 use crate::report::document::{Grid, Section};
 
@@ -20,9 +20,9 @@ pub(super) fn comparisons(view: &View<'_>) -> Option<Section> {
     let reference = &view.results.study.reference;
     let text = format!(
         "Relative gains in IoU over the reference {reference} at the same number of expert masks, and over arms \
-         that learn from pseudo-masks alone; the mean over the classes that both are taught, or the only one. In \
-         brackets, 95% intervals of a paired bootstrap over patients; p is two-sided and not corrected for the \
-         number of comparisons."
+         without expert masks; the mean over the classes that both are taught and some expert mask contains, or, named, \
+         the only class that both are taught. In brackets, 95% intervals of a paired bootstrap over patients, where \
+         {MIN_PATIENTS} or more patients have a figure; p is two-sided and not corrected for the number of comparisons."
     );
     Some(Section::new("Comparisons").text(text).table(table(view, &rows)))
 }
@@ -78,7 +78,8 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
     let mut section = Section::new("The paper's marks").text(format!(
         "CheXseg (Gadgil et al. 2021, arXiv:2102.10484) reports relative gains in mean IoU of {} over expert masks \
          alone and of {} over saliency alone, on CheXpert's classes. Other images, classes and networks stand \
-         behind the gains here, so they are marks to compare with, not figures to reproduce.",
+         behind the gains here, so they are marks to compare with, not figures to reproduce. Gains are held against \
+         them as printed, in tenths of a percent.",
         percent(over_experts),
         percent(over_pseudo),
     ));
@@ -103,12 +104,17 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
             }
             let reached = verdicts.iter().filter(|verdict| verdict.is_reached()).count();
             let surely = verdicts.iter().filter(|verdict| **verdict == Verdict::Surely).count();
+            let unknown = verdicts.iter().filter(|verdict| **verdict == Verdict::Unknown).count();
+            let untold = match unknown {
+                0 => String::new(),
+                n => format!(" Of {n} more it cannot be told: the other has 0."),
+            };
             if !rows.is_empty() {
                 points.push(format!(
-                    "{} over {name}, {}: reached in {reached} of {} comparisons, in {surely} with the whole interval.",
+                    "{} over {name}, {}: reached in {reached} of {} comparisons, in {surely} with the whole interval.{untold}",
                     percent(mark),
                     protocol_name(protocol),
-                    rows.len(),
+                    rows.len() - unknown,
                 ));
             }
         }

@@ -18,7 +18,7 @@ use super::ReportError;
 use super::document::{Block, Section};
 use super::markdown::markdown;
 use crate::config::{Config, digest_of};
-use crate::pipeline::StudyResults;
+use crate::pipeline::{Machine, StudyResults};
 use crate::train::atomic;
 use view::View;
 
@@ -56,7 +56,12 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
 
 /// What text and page have in common.
 fn sections(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
-    let mut sections = vec![introduction(view), figures::compared(view)];
+    let mut sections = vec![introduction(view)];
+    let notes = &view.results.study.notes;
+    if !notes.is_empty() {
+        sections.push(Section::new("Limits").list(notes.clone()));
+    }
+    sections.push(figures::compared(view));
     sections.push(with_figure(
         figures::main_tables(view),
         "iou-vs-budget.svg",
@@ -74,6 +79,7 @@ fn sections(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
     sections.extend(figures::pseudo_masks(view));
     sections.extend(figures::classifiers(view));
     sections.extend(trainings(view)?);
+    sections.push(machines(view));
     sections.push(digests(view));
     Ok(sections)
 }
@@ -127,11 +133,26 @@ fn trainings(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
     Ok(found)
 }
 
+/// Where the numbers come from.
+fn machines(view: &View<'_>) -> Section {
+    let point = |(machine, steps): &(Option<Machine>, usize)| {
+        let steps = words::count(*steps, "step", "steps");
+        match machine {
+            Some(machine) => format!("{steps}: {}", machine.words()),
+            None => format!("{steps}: by a version of the program that did not write it down"),
+        }
+    };
+    Section::new("Computed on").list(view.results.machines.iter().map(point).collect())
+}
+
 fn digests(view: &View<'_>) -> Section {
     let config = serde_json::to_value(view.config).expect("plain data with text keys");
     let points = vec![
         format!("Experiment (SHA-256 of the configuration): {}", digest_of(&config)),
-        format!("Data (SHA-256 of ids, patients, splits, labels and masks): {}", view.results.data),
+        format!(
+            "Data (SHA-256 of ids, patients, splits, labels, and sizes of image and mask files): {}",
+            view.results.data
+        ),
         format!("Program: host-trainer {}", env!("CARGO_PKG_VERSION")),
     ];
     Section::new("Digests").list(points)
@@ -159,7 +180,8 @@ mod tests {
     fn the_text_tells_figures_gains_and_verdicts() {
         let out = tempfile::tempdir().unwrap();
         write_study(&results(), &config(), out.path()).unwrap();
-        let text = read(out.path(), "REPORT.md");
+        // As a reader sees it.
+        let text = read(out.path(), "REPORT.md").replace('\\', "");
         for part in [
             "# Study tiny",
             "12 images of 9 patients, from x, y",
@@ -168,7 +190,7 @@ mod tests {
             "| mean | mix | – | 0.750 ± 0.010 [0.700, 0.800] | 0.875 ± 0.010 [0.825, 0.925] |",
             "| heart | saliency | 0.375 ± 0.010 [0.325, 0.425] | – | – |",
             "## IoU on x",
-            "| mix, 5 | strong, 5 | all | mean | 0.500 → 0.600 | +20.0% [+12.0%, +30.0%] | ≤ 0.001 |",
+            "| mix, 5 | strong, 5 | all | mean | 0.500 → 0.600 | +20.0% [+12.0%, +30.0%] | ≤ 0.002 |",
             "reached, with the whole interval",
             "not reached; the interval includes it",
             "+9.7% over expert masks alone, dataset level: reached in 1 of 1 comparisons, in 1 with the whole interval.",
@@ -177,13 +199,42 @@ mod tests {
             "| classifier-s1 | enlarged_heart | 0.812 |",
             "![",
             "(gains.svg)",
-            "data-digest",
+            "- 3 steps: by a version of the program that did not",
+            "- 1 step: cpu, libtorch 2.11.0+cpu, 2 threads",
+            "sizes of image and mask files): data-digest",
             env!("CARGO_PKG_VERSION"),
         ] {
             assert!(text.contains(part), "{part}\n\n{text}");
         }
         assert!(!text.contains("18446744073709551615") && !text.contains("Notes"));
+        assert!(!text.contains("## Limits") && !text.contains("cannot be told"));
         assert!(!out.path().join("thresholds.svg").exists());
+    }
+
+    #[test]
+    fn limits_few_patients_unknown_gains_and_subgroups_are_told() {
+        let (out, mut results) = (tempfile::tempdir().unwrap(), results());
+        results.study.notes = vec!["The label is a <proxy>.".into()];
+        results.subgroups = vec!["y".into()];
+        results.cells[0].interval.bounds = None;
+        for comparison in results.comparisons.iter_mut().filter(|c| c.against == "saliency") {
+            comparison.paired.relative = None;
+        }
+        write_study(&results, &config(), out.path()).unwrap();
+        let text = read(out.path(), "REPORT.md").replace('\\', "");
+        let limits = text.find("## Limits\n\n- The label is a &lt;proxy>.").unwrap();
+        assert!(limits < text.find("## What was compared").unwrap());
+        for part in [
+            "0.500 ± 0.010 [n < 5 patients]",
+            "reached in 0 of 0 comparisons, in 0 with the whole interval. Of 1 more it cannot be told",
+            "## IoU on y\n\nA subgroup",
+            "from x. ",
+        ] {
+            assert!(text.replace("&lt;", "<").contains(part), "{part}\n\n{text}");
+        }
+        let page = read(out.path(), "report.html");
+        elements(&page);
+        assert!(page.contains("Limits") && page.contains("The label is a &lt;proxy&gt;."));
     }
 
     #[test]
@@ -288,7 +339,7 @@ mod tests {
         results.histories.clear();
         results.folders = BTreeMap::new();
         write_study(&results, &config(), out.path()).unwrap();
-        let text = read(out.path(), "REPORT.md");
+        let text = read(out.path(), "REPORT.md").replace('\\', "");
         assert!(
             text.contains("Cross-validation in 5 folds over patients") && text.contains("Seed: 1."),
             "{text}"

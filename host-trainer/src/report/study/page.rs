@@ -71,7 +71,7 @@ fn cases(view: &View<'_>) -> Result<Markup, ReportError> {
             section {
                 h2 { "Best, median and worst case" }
                 p {
-                    "By mean IoU over classes at the image's own resolution, among the images that this training "
+                    "By mean IoU over the classes that it is taught, at the image's own resolution, among the images that this training "
                     "was judged on. Colour: the network's mask. White line: the experts'."
                 }
                 (legend(view.config))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Config, tiny};
-use crate::evaluate::{ALL_SOURCES, Interval, MEAN_CLASS, Measure, Paired, Protocol};
-use crate::pipeline::{Cell, Comparison, PseudoQuality, StudyResults};
+use crate::evaluate::{ALL_SOURCES, Bounds, Interval, MEAN_CLASS, Measure, Paired, Protocol};
+use crate::pipeline::{Cell, Comparison, Machine, PseudoQuality, StudyResults};
 use crate::train::{History, HistoryRow};
 
 /// Three arms: expert masks, saliency, both.
@@ -31,12 +31,23 @@ pub(in crate::report) fn config() -> Config {
     )
 }
 
+fn interval(value: f64, low: f64, high: f64) -> Interval {
+    Interval { value, bounds: Some(Bounds { low, high, resamples: 1000, drawn: 1000 }) }
+}
+
+/// The same of too few patients for an interval.
+pub(in crate::report) fn few_patients(paired: Paired) -> Paired {
+    let bare = |interval: Interval| Interval { bounds: None, ..interval };
+    let (difference, relative) = (bare(paired.difference), paired.relative.map(bare));
+    Paired { difference, relative, p_value: None, ..paired }
+}
+
 /// A comparison of figures `a` and `a · (1 + gain)`.
 pub(in crate::report) fn paired(a: f64, (value, low, high): (f64, f64, f64), p_value: f64) -> Paired {
-    let relative = Interval { value, low, high };
-    let difference = Interval { value: a * value, low: a * low, high: a * high };
-    let b = a * (1.0 + value);
-    Paired { a, b, difference, relative: Some(relative), p_value, images: 12, patients: 9, resamples: 1000 }
+    let relative = Some(interval(value, low, high));
+    let difference = interval(a * value, a * low, a * high);
+    let (b, p_value) = (a * (1.0 + value), Some(p_value));
+    Paired { a, b, difference, relative, p_value, images: 12, patients: 9, resamples: 1000 }
 }
 
 fn cell(arm: &str, budget: usize, source: &str, class: &str, value: f64) -> Cell {
@@ -47,7 +58,7 @@ fn cell(arm: &str, budget: usize, source: &str, class: &str, value: f64) -> Cell
         class: class.into(),
         protocol: Protocol::Dataset,
         measure: Measure::Iou,
-        interval: Interval { value, low: value - 0.05, high: value + 0.05 },
+        interval: interval(value, value - 0.05, value + 0.05),
         spread: 0.01,
         seeds: vec![value - 0.01, value + 0.01],
     }
@@ -86,7 +97,7 @@ pub(in crate::report) fn results() -> StudyResults {
     let dice = Cell { measure: Measure::Dice, ..cell("mix", 5, ALL_SOURCES, "heart", 0.8) };
     let image = Cell { protocol: Protocol::ChexlocalizeFull, ..cell("mix", 5, ALL_SOURCES, "heart", 0.7) };
     cells.extend([dice, image]);
-    let gain = paired(0.5, (0.2, 0.12, 0.3), 0.001);
+    let gain = paired(0.5, (0.2, 0.12, 0.3), 2.0 / 1001.0);
     let comparisons = vec![
         comparison("saliency", "strong", "heart", paired(0.5, (-0.25, -0.4, -0.1), 0.002)),
         comparison("mix", "strong", "heart", paired(0.5, (0.1, 0.0, 0.2), 0.05)),
@@ -110,6 +121,11 @@ pub(in crate::report) fn results() -> StudyResults {
         images: 12,
         patients: 9,
         resamples: 1000,
+        subgroups: Vec::new(),
+        machines: vec![
+            (None, 3),
+            (Some(Machine { device: "cpu".into(), libtorch: Some("2.11.0+cpu".into()), threads: 2 }), 1),
+        ],
         cells,
         comparisons,
         pseudo: vec![("pseudo-masks-grad-cam-empty-s1".into(), quality)],

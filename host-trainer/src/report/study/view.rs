@@ -1,6 +1,6 @@
-use crate::config::Config;
+use crate::config::{ArmSpec, Config};
 use crate::evaluate::{ALL_SOURCES, MEAN_CLASS, Measure, Protocol};
-use crate::pipeline::{Cell, Comparison, StudyResults, tag};
+use crate::pipeline::{Cell, Comparison, StudyResults, tag, taught};
 
 /// Results with what orders them: rows and columns that all tables and plots share.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,10 @@ pub(super) enum Kind {
     OverExperts,
     /// Expert masks and more against pseudo-masks alone.
     OverPseudo,
-    /// Pseudo-masks alone against expert masks alone.
-    PseudoAlone,
+    /// Expert masks and more against another arm without expert masks, which consistency or teachers help.
+    OverHelped,
+    /// No expert masks against expert masks alone.
+    WithoutExperts,
 }
 
 impl<'a> View<'a> {
@@ -43,7 +45,8 @@ impl<'a> View<'a> {
     /// Sources with figures of their own; none where all images come from one.
     pub(super) fn sources(&self) -> Vec<&'a str> {
         let mut sources: Vec<&str> = self.results.cells.iter().map(|cell| cell.source.as_str()).collect();
-        sources.retain(|source| *source != ALL_SOURCES);
+        let is_subgroup = |name: &str| self.results.subgroups.iter().any(|subgroup| subgroup == name);
+        sources.retain(|source| *source != ALL_SOURCES && !is_subgroup(source));
         sources.sort_unstable();
         sources.dedup();
         sources
@@ -66,24 +69,38 @@ impl<'a> View<'a> {
 
     /// What a comparison is about.
     pub(super) fn kind(&self, comparison: &Comparison) -> Kind {
+        let plain = |arm: &str| self.results.study.arm(arm).is_some_and(ArmSpec::is_plain_pseudo);
         match (self.is_strong(&comparison.arm), self.is_strong(&comparison.against)) {
+            // The reference alone is compared with among arms with expert masks, and studies demand that it is plain.
             (true, true) => Kind::OverExperts,
-            (true, false) => Kind::OverPseudo,
-            (false, _) => Kind::PseudoAlone,
+            (true, false) if plain(&comparison.against) => Kind::OverPseudo,
+            (true, false) => Kind::OverHelped,
+            (false, _) => Kind::WithoutExperts,
         }
     }
 
+    /// The only class of the network that both arms are taught; none if there are several, or none.
+    fn only_class(&self, arm: &str, other: &str) -> Option<&'a str> {
+        let study = &self.results.study;
+        let places = [study.arm(arm)?, study.arm(other)?].map(|arm| taught(self.config, arm));
+        let own = 0..self.config.classes.len();
+        let mut common = own.filter(|class| places.iter().all(|taught| taught.contains(class)));
+        let only = common.next().filter(|_| common.next().is_none())?;
+        Some(self.config.classes[only].label.as_str())
+    }
+
     /// One comparison of each two arms over all sources: of the mean over classes, or of the only class that both are
-    /// taught. Kind by kind.
+    /// taught. Nothing of arms without either, as where a model has no figure of one of several classes: a class alone
+    /// does not stand for them. Kind by kind.
     pub(super) fn headlines(&self, protocol: Protocol) -> Vec<&'a Comparison> {
         let key = |c: &Comparison| (c.arm.clone(), c.budget, c.against.clone(), c.against_budget);
         let mut chosen: Vec<&Comparison> = Vec::new();
         let all = self.results.comparisons.iter();
         for comparison in all.filter(|c| c.source == ALL_SOURCES && c.protocol == protocol) {
-            match chosen.iter_mut().find(|other| key(other) == key(comparison)) {
-                None => chosen.push(comparison),
-                Some(other) if comparison.class == MEAN_CLASS => *other = comparison,
-                Some(_) => (),
+            let only = self.only_class(&comparison.arm, &comparison.against);
+            let stands = comparison.class == only.unwrap_or(MEAN_CLASS);
+            if stands && chosen.iter().all(|other| key(other) != key(comparison)) {
+                chosen.push(comparison);
             }
         }
         chosen.sort_by_key(|comparison| self.kind(comparison));
@@ -142,6 +159,9 @@ mod tests {
         assert_eq!(view.classes(), ["mean", "left_lung", "heart"]);
         assert_eq!(view.budgets(), [0, 5, usize::MAX]);
         assert_eq!(view.sources(), ["x", "y"]);
+        let mut divided = results.clone();
+        divided.subgroups = vec!["y".into()];
+        assert_eq!(View { results: &divided, config: &config }.sources(), ["x"]);
         assert_eq!((view.best().unwrap().arm.as_str(), view.best().unwrap().budget), ("mix", usize::MAX));
         let runs = view.runs("mix", 5);
         assert_eq!(runs[1], ("seed 2".to_owned(), "mix-n5-s2".to_owned()));
@@ -159,5 +179,28 @@ mod tests {
         let expected =
             [("mix", "strong", "mean"), ("mix", "saliency", "heart"), ("saliency", "strong", "heart")];
         assert_eq!(classes, expected);
+    }
+
+    #[test]
+    fn a_class_alone_does_not_stand_for_a_missing_mean() {
+        let (config, mut results) = (config(), results());
+        results.comparisons.retain(|c| c.class != MEAN_CLASS);
+        let view = View { results: &results, config: &config };
+        let shown = view.headlines(Protocol::Dataset);
+        // mix and strong share two classes; with saliency they share the heart.
+        assert!(shown.iter().all(|c| [&c.arm, &c.against].contains(&&"saliency".to_owned())), "{shown:?}");
+        assert!(shown.len() == 2 && shown.iter().all(|c| c.class == "heart"));
+    }
+
+    #[test]
+    fn only_plain_arms_are_pseudo_masks_alone() {
+        let (config, mut results) = (config(), results());
+        let kind = |results: &StudyResults| {
+            let against = results.comparisons.iter().find(|c| c.against == "saliency").unwrap();
+            View { results, config: &config }.kind(against)
+        };
+        assert_eq!(kind(&results), Kind::OverPseudo);
+        results.study.arms[1].consistency = true;
+        assert_eq!(kind(&results), Kind::OverHelped);
     }
 }

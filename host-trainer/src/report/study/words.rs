@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{ArmSpec, Gate, Init, PseudoSpec, Saliency};
-use crate::evaluate::{Interval, Paired, Protocol};
+use crate::evaluate::{MIN_PATIENTS, Paired, Protocol};
 use crate::net::Width;
 use crate::pipeline::Cell;
 
@@ -16,21 +16,21 @@ pub(super) fn budget_label(budget: usize) -> String {
     }
 }
 
-/// A number of things; `things` is the plural.
-pub(super) fn count(n: usize, thing: &str, things: &str) -> String {
-    format!("{n} {}", if n == 1 { thing } else { things })
-}
-
 /// An arm with its number of expert masks, in a sentence.
 pub(super) fn arm_with_masks(arm: &str, budget: usize) -> String {
     match budget {
-        0 => arm.to_owned(),
+        0 => format!("{arm}, no expert masks"),
         usize::MAX => format!("{arm}, all expert masks"),
         n => format!("{arm}, {}", count(n, "expert mask", "expert masks")),
     }
 }
 
-/// What an arm learns from, and the width of its network where that is its own.
+/// A number of things; `things` is the plural.
+pub(super) fn count(n: usize, thing: &str, things: &str) -> String {
+    format!("{n} {}", if n == 1 { thing } else { things })
+}
+
+/// What an arm learns from, and how wide its network is where that differs from the others'.
 pub(super) fn lessons(arm: &ArmSpec) -> String {
     let mut parts = Vec::new();
     if arm.strong {
@@ -41,12 +41,12 @@ pub(super) fn lessons(arm: &ArmSpec) -> String {
         parts.push("consistency on images without masks".to_owned());
     }
     parts.extend(arm.teachers.as_ref().map(|name| format!("the networks of arm {name} (distillation)")));
-    let width = arm.width.map(|width| match width {
-        Width::Full => "; full width",
-        Width::Half => "; half width",
-        Width::Quarter => "; quarter width",
+    let width = arm.width.map_or("", |width| match width {
+        Width::Full => "; a network of full width",
+        Width::Half => "; a network of half width",
+        Width::Quarter => "; a network of a quarter of the width",
     });
-    parts.join(" + ") + width.unwrap_or_default()
+    parts.join(" + ") + width
 }
 
 fn pseudo(spec: &PseudoSpec) -> String {
@@ -84,9 +84,8 @@ pub(super) fn protocol_name(protocol: Protocol) -> &'static str {
 
 /// Mean, spread over seeds where there are several, and interval.
 pub(super) fn figure(cell: &Cell) -> String {
-    let Interval { value, low, high } = cell.interval;
     let spread = if cell.seeds.len() > 1 { format!(" ± {:.3}", cell.spread) } else { String::new() };
-    format!("{value:.3}{spread} [{low:.3}, {high:.3}]")
+    format!("{:.3}{spread} {}", cell.interval.value, cell.interval.brackets(|v| format!("{v:.3}")))
 }
 
 /// A relative change.
@@ -98,20 +97,20 @@ pub(super) fn percent(share: f64) -> String {
 /// A relative gain with its interval.
 pub(super) fn gain(paired: &Paired) -> String {
     match paired.relative {
-        Some(Interval { value, low, high }) => {
-            format!("{} [{}, {}]", percent(value), percent(low), percent(high))
-        }
+        Some(gain) => format!("{} {}", percent(gain.value), gain.brackets(percent)),
         None => "– (the other has 0)".to_owned(),
     }
 }
 
-/// A p-value; it cannot be told below one over the number of resamples.
+/// A p-value; it cannot be told below two over the number of resamples and one.
 pub(super) fn p_value(paired: &Paired) -> String {
-    let least = 1.0 / paired.resamples.max(1) as f64;
-    if paired.p_value <= least { format!("≤ {least:.3}") } else { format!("{:.3}", paired.p_value) }
+    let Some(p) = paired.p_value else { return format!("n < {MIN_PATIENTS} patients") };
+    // As printed, so that rounding decides alike on both sides.
+    let (text, least) = (format!("{p:.3}"), format!("{:.3}", (2.0 / (paired.resamples + 1) as f64).min(1.0)));
+    if text <= least { format!("≤ {least}") } else { text }
 }
 
-/// Whether a gain reaches a mark.
+/// Whether a gain reaches a mark, as both are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The whole interval does.
@@ -122,6 +121,10 @@ pub(super) enum Verdict {
     Perhaps,
     /// Not even the interval does.
     Missed,
+    /// The estimate does; too few patients for an interval.
+    ReachedAlone,
+    /// The estimate does not; too few patients for an interval.
+    MissedAlone,
     /// There is no relative gain over nothing.
     Unknown,
 }
@@ -129,19 +132,27 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Of a gain.
     pub(super) fn of(paired: &Paired, mark: f64) -> Self {
-        match paired.relative {
-            None => Self::Unknown,
-            Some(gain) if gain.value >= mark && gain.low >= mark => Self::Surely,
-            Some(gain) if gain.value >= mark => Self::Reached,
-            Some(gain) if gain.high >= mark => Self::Perhaps,
-            Some(_) => Self::Missed,
+        let Some(gain) = paired.relative else { return Self::Unknown };
+        let reaches = |share: f64| permille(share) >= permille(mark);
+        match (reaches(gain.value), gain.bounds) {
+            (true, None) => Self::ReachedAlone,
+            (false, None) => Self::MissedAlone,
+            (true, Some(bounds)) if reaches(bounds.low) => Self::Surely,
+            (true, Some(_)) => Self::Reached,
+            (false, Some(bounds)) if reaches(bounds.high) => Self::Perhaps,
+            (false, Some(_)) => Self::Missed,
         }
     }
 
     /// Whether the estimate reaches the mark.
     pub(super) fn is_reached(self) -> bool {
-        matches!(self, Self::Surely | Self::Reached)
+        matches!(self, Self::Surely | Self::Reached | Self::ReachedAlone)
     }
+}
+
+/// Tenths of a percent, which is what [`percent`] prints.
+fn permille(share: f64) -> f64 {
+    (share * 1000.0).round()
 }
 
 impl fmt::Display for Verdict {
@@ -151,6 +162,8 @@ impl fmt::Display for Verdict {
             Self::Reached => "reached, but the interval goes below it",
             Self::Perhaps => "not reached; the interval includes it",
             Self::Missed => "not reached; the whole interval lies below it",
+            Self::ReachedAlone => "reached; too few patients for an interval",
+            Self::MissedAlone => "not reached; too few patients for an interval",
             Self::Unknown => "cannot be told: the other has 0",
         })
     }
@@ -159,13 +172,15 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::study::sample::paired;
+    use crate::report::study::sample::{few_patients, paired};
 
     #[test]
     fn budgets_have_names() {
-        assert_eq!(arm_with_masks("saliency", 0), "saliency");
-        assert_eq!(arm_with_masks("mix", 1), "mix, 1 expert mask");
         assert_eq!([0, 7, usize::MAX].map(budget_label), ["0 (none)", "7", "all"]);
+        assert_eq!(
+            [0, 1, usize::MAX].map(|budget| arm_with_masks("irnet", budget)),
+            ["irnet, no expert masks", "irnet, 1 expert mask", "irnet, all expert masks"]
+        );
     }
 
     #[test]
@@ -175,16 +190,24 @@ mod tests {
         assert_eq!(of(0.2, 0.05, 0.3), Verdict::Reached);
         assert_eq!(of(0.05, 0.0, 0.1), Verdict::Perhaps);
         assert_eq!(of(0.05, 0.0, 0.09), Verdict::Missed);
+        // Printed as +9.7%, it has reached +9.7%.
+        assert_eq!(of(0.09651, 0.09651, 0.3), Verdict::Surely);
+        assert_eq!(of(0.0964, 0.0, 0.0964), Verdict::Missed);
         assert!(of(0.2, 0.05, 0.3).is_reached() && !of(0.05, 0.0, 0.1).is_reached());
         let nothing = Paired { relative: None, ..paired(0.0, (0.0, 0.0, 0.0), 1.0) };
         assert_eq!(Verdict::of(&nothing, 0.097), Verdict::Unknown);
         assert!(gain(&nothing).contains("the other has 0"));
+        let few = few_patients(paired(0.5, (0.2, 0.1, 0.3), 0.01));
+        assert_eq!(Verdict::of(&few, 0.097), Verdict::ReachedAlone);
+        assert_eq!(Verdict::of(&few, 0.731), Verdict::MissedAlone);
+        assert_eq!((gain(&few), p_value(&few)), ("+20.0% [n < 5 patients]".into(), "n < 5 patients".into()));
     }
 
     #[test]
     fn numbers_are_short() {
         assert_eq!(gain(&paired(0.5, (0.12345, -0.0001, 0.2), 0.01)), "+12.3% [+0.0%, +20.0%]");
-        assert_eq!(p_value(&paired(0.5, (0.1, 0.0, 0.2), 0.001)), "≤ 0.001");
+        assert_eq!(p_value(&paired(0.5, (0.1, 0.0, 0.2), 2.0 / 1001.0)), "≤ 0.002");
+        assert_eq!(p_value(&paired(0.5, (0.1, 0.0, 0.2), 4.0 / 1001.0)), "0.004");
         assert_eq!(p_value(&paired(0.5, (0.1, 0.0, 0.2), 0.24)), "0.240");
     }
 
@@ -197,13 +220,14 @@ mod tests {
             consistency: true,
             init: Init::Fresh,
             teachers: Some("mix".into()),
-            width: Some(Width::Quarter),
+            width: None,
             budgets: Vec::new(),
         };
         let text = lessons(&arm);
-        for part in ["expert masks", "Grad-CAM refined by IRNet", "consistency", "arm mix", "; quarter width"]
-        {
+        for part in ["expert masks", "Grad-CAM refined by IRNet", "consistency", "arm mix"] {
             assert!(text.contains(part), "{text}");
         }
+        assert!(!text.contains("width"));
+        assert!(lessons(&ArmSpec { width: Some(Width::Half), ..arm }).ends_with("; a network of half width"));
     }
 }

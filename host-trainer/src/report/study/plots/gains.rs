@@ -1,7 +1,7 @@
 use plotters::prelude::*;
 
 use super::Places;
-use crate::evaluate::{Interval, Protocol};
+use crate::evaluate::{Bounds, Interval, Protocol};
 use crate::pipeline::{Comparison, paper_marks};
 use crate::report::ReportError;
 use crate::report::chart::{Area, DrawResult, Key, around, color, draw_legend, draw_svg, legend_height};
@@ -28,7 +28,8 @@ pub(in crate::report::study) fn gains(view: &View<'_>) -> Result<Option<String>,
     let kinds = [
         (Kind::OverExperts, "gain over expert masks alone", Some(over_experts)),
         (Kind::OverPseudo, "gain over pseudo-masks alone", Some(over_pseudo)),
-        (Kind::PseudoAlone, "pseudo-masks alone against expert masks alone", None),
+        (Kind::OverHelped, "gain over other arms without expert masks", None),
+        (Kind::WithoutExperts, "no expert masks against expert masks alone", None),
     ];
     let headlines = view.headlines(Protocol::Dataset);
     let groups: Vec<Group<'_>> = kinds
@@ -66,7 +67,10 @@ const MARK: RGBColor = RGBColor(0xb0, 0x00, 0x20);
 impl Group<'_> {
     fn draw(&self, view: &View<'_>, area: &Area<'_>) -> DrawResult {
         let n = self.rows.len();
-        let ends = self.rows.iter().flat_map(|(_, gain)| [gain.low, gain.value, gain.high]);
+        let ends = self.rows.iter().flat_map(|(_, gain)| {
+            let bounds = gain.bounds.map(|Bounds { low, high, .. }| [low, high]);
+            bounds.into_iter().flatten().chain([gain.value])
+        });
         let ends = ends.chain(self.mark).chain([0.0]).map(|share| share * 100.0);
         let last = n as f64 - 1.0;
         let y = Places::new(n, 0.6);
@@ -101,9 +105,11 @@ impl Group<'_> {
         }
         for (i, (c, gain)) in self.rows.iter().enumerate() {
             let (y, color) = (last - i as f64, color(view.place(&c.arm)));
-            let [low, value, high] = [gain.low, gain.value, gain.high].map(|share| share * 100.0);
-            chart.draw_series([PathElement::new([(low, y), (high, y)], color.stroke_width(2))])?;
-            chart.draw_series([Circle::new((value, y), 4, color.filled())])?;
+            let line = |Bounds { low, high, .. }: Bounds| {
+                PathElement::new([(low * 100.0, y), (high * 100.0, y)], color.stroke_width(2))
+            };
+            chart.draw_series(gain.bounds.map(line))?;
+            chart.draw_series([Circle::new((gain.value * 100.0, y), 4, color.filled())])?;
         }
         Ok(())
     }
