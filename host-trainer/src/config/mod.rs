@@ -8,6 +8,7 @@ mod export;
 mod learning;
 mod stage;
 mod study;
+mod validate;
 mod variants;
 mod weak;
 
@@ -151,113 +152,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let bad = |field: &str, reason: String| Err(ConfigError::Field { field: field.to_owned(), reason });
-        if !is_slug(&self.name) {
-            return bad(
-                "name",
-                format!("\"{}\" must be of a-z, 0-9 and -, for it names a folder", self.name),
-            );
-        }
-        if self.classes.is_empty() {
-            return bad("classes", "name at least one".into());
-        }
-        let labels = self.labels();
-        for (i, class) in self.classes.iter().enumerate() {
-            if !is_label(&class.label) {
-                return bad("classes.label", format!("\"{}\" must be of a-z, 0-9 and _", class.label));
-            }
-            if labels[..i].contains(&class.label) {
-                return bad("classes.label", format!("\"{}\" stands twice", class.label));
-            }
-            if !(0.0..1.0).contains(&class.min_area_fraction) {
-                let reason = format!("{} must lie from 0 to below 1", class.min_area_fraction);
-                return bad("classes.min_area_fraction", reason);
-            }
-        }
-        for (i, derived) in self.derived.iter().enumerate() {
-            let taken = labels.contains(&derived.label)
-                || self.derived[..i].iter().any(|earlier| earlier.label == derived.label);
-            if taken || !is_label(&derived.label) {
-                return bad(
-                    "derived.label",
-                    format!("\"{}\" is taken or not of a-z, 0-9 and _", derived.label),
-                );
-            }
-            if derived.of.is_empty() {
-                return bad("derived.of", format!("\"{}\" joins no class", derived.label));
-            }
-            if let Some(unknown) = derived.of.iter().find(|label| !labels.contains(label)) {
-                return bad("derived.of", format!("\"{unknown}\" is none of the classes"));
-            }
-        }
-        for (name, spec) in &self.data {
-            let mapped = spec.classes().into_iter().flat_map(BTreeMap::keys);
-            if let Some(unknown) = mapped.into_iter().find(|label| !labels.contains(label)) {
-                return bad(&format!("data.{name}.classes"), format!("\"{unknown}\" is none of the classes"));
-            }
-            if let Some((field, reason)) = spec.fault() {
-                return bad(&format!("data.{name}.{field}"), reason);
-            }
-        }
-        self.preprocess.validate().or_else(|error| bad("preprocess", error.to_string()))?;
-        if self.network.input_channels != 1 {
-            return bad("network.input_channels", "radiographs have one channel".into());
-        }
-        let size = self.preprocess.input_size;
-        if let Err(error) = self.graph().shapes(size, size) {
-            return bad("network", error.to_string());
-        }
-        if let Some((field, reason)) = self.augment.fault() {
-            return bad(&format!("augment.{field}"), reason.into());
-        }
-        let PhantomSpec { size, min_aspect, .. } = self.phantom;
-        if !(64..=4096).contains(&size) || !(0.1..=1.0).contains(&min_aspect) {
-            return bad("phantom", "size must lie in 64..=4096 and min_aspect in 0.1..=1".into());
-        }
-        if (size as f32 * min_aspect).round() < 64.0 {
-            return bad("phantom", "size times min_aspect must reach 64".into());
-        }
-        let ExportSpec { mask_max_side, min_agreement, .. } = self.export;
-        if !(16..=8192).contains(&mask_max_side) {
-            return bad("export.mask_max_side", format!("{mask_max_side} must lie in 16..=8192"));
-        }
-        if !(min_agreement > 0.5 && min_agreement <= 1.0) {
-            return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
-        }
-        // An index brings data sets of its own names.
-        let known = |name: &String| {
-            self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))
-        };
-        if let Some(unknown) = self.export.licenses.keys().find(|name| !known(name)) {
-            return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
-        }
-        let findings = self.finding_labels();
-        for (i, finding) in self.findings.iter().enumerate() {
-            if !is_label(&finding.label) || findings[..i].contains(&finding.label) {
-                let reason = format!("\"{}\" is taken or not of a-z, 0-9 and _", finding.label);
-                return bad("findings.label", reason);
-            }
-            if let Some(class) = finding.class.as_ref().filter(|class| !labels.contains(class)) {
-                return bad("findings.class", format!("\"{class}\" is none of the classes"));
-            }
-        }
-        if let Some((field, reason)) = self.consistency.as_ref().and_then(ConsistencySpec::fault) {
-            return bad(&format!("consistency.{field}"), reason.into());
-        }
-        if let Some((field, reason)) = self.distillation.fault() {
-            return bad(&format!("distillation.{field}"), reason.into());
-        }
-        self.classifier.validate()?;
-        self.irnet.validate()?;
-        if let Some(study) = &self.study {
-            study.validate(!self.findings.is_empty())?;
-        }
-        self.pretrain.validate(Stage::Pretrain)?;
-        self.train.validate(Stage::Train)
-    }
-
     /// Labels of the classifier's outputs.
     pub fn finding_labels(&self) -> Vec<String> {
         self.findings.iter().map(|finding| finding.label.clone()).collect()
@@ -335,14 +229,6 @@ pub(crate) fn digest_of(value: &serde_json::Value) -> String {
     shared::bundle::sha256_hex(value.to_string().as_bytes())
 }
 
-fn is_slug(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-fn is_label(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
 /// The smallest experiment that everything can be tried on: two classes, a quarter-wide net at 64 px.
 #[cfg(test)]
 #[cfg(feature = "torch")]
@@ -375,89 +261,4 @@ pub(crate) fn tiny(extra: &str) -> Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINIMAL: &str = r##"
-        name = "tiny"
-        [[classes]]
-        label = "heart"
-        name = "Heart"
-        code = { scheme = "SCT", value = "80891009", meaning = "Heart" }
-        color = "#ff0000"
-    "##;
-
-    const FOLDER: &str =
-        "[data.a]\nformat = \"folder\"\npath = \"a\"\nimage = \"{f}\"\npatient = \"{f}\"\nsplit = \"weak\"\n";
-
-    fn parse(extra: &str) -> Result<Config, String> {
-        let config: Config = toml::from_str(&format!("{MINIMAL}{extra}")).map_err(|e| e.to_string())?;
-        config.validate().map_err(|e| e.to_string())?;
-        Ok(config)
-    }
-
-    #[test]
-    fn defaults_fill_in() {
-        let config = parse("").unwrap();
-        assert_eq!((config.seed, config.preprocess.input_size), (17, 320));
-        assert_eq!(config.labels(), ["heart"]);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (extra, part) in [
-            ("[train]\nstepz = 3\n", "stepz"),
-            ("[train]\nphantom_share = 2.0\n", "phantom_share"),
-            ("[[derived]]\nlabel = \"lungs\"\nof = [\"left_lung\"]\n", "left_lung"),
-            ("[preprocess]\ninput_size = 320\n", "filter"),
-            ("[network]\ninput_channels = 3\n", "one channel"),
-            ("[[derived]]\nlabel = \"none\"\nof = []\n", "joins no class"),
-            ("[augment]\nblur = inf\n", "augment.blur"),
-            ("[augment]\nscale = [1.2, 0.8]\n", "augment.scale"),
-            ("[augment]\nnoise_probability = 1.5\n", "augment.noise_probability"),
-            ("[phantom]\nmin_aspect = nan\n", "min_aspect"),
-            ("[phantom]\nsize = 100\nmin_aspect = 0.5\n", "must reach 64"),
-            ("[export]\nmask_max_side = 9000\n", "mask_max_side"),
-            ("[data.a]\npath = \"a\"\n", "missing field `format`"),
-            ("[data.a]\nformat = \"zip\"\n", "unknown variant `zip`"),
-            (&format!("{FOLDER}pathh = \"b\"\n"), "pathh"),
-            (&format!("{FOLDER}[data.a.classes]\nlung = [\"l\"]\n"), "\"lung\" is none of the classes"),
-            (&format!("{FOLDER}[data.a.classes]\nheart = [\"h\"]\n"), "data.a.mask: classes need it"),
-            (&format!("{FOLDER}mask = \"m\"\n[data.a.classes]\nheart = []\n"), "data.a.classes.heart"),
-            (
-                &format!("{FOLDER}[data.a.findings]\nx = {{ column = \"x\", present = [\"0\"] }}\n"),
-                "data.a.findings.x: \"0\" stands in two lists",
-            ),
-            ("[export]\nmin_agreement = 0.2\n", "min_agreement"),
-        ] {
-            let error = parse(extra).unwrap_err();
-            assert!(error.contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn digest_follows_what_shapes_the_weights_only() {
-        let digest = |extra: &str| parse(extra).unwrap().digest(Stage::Train);
-        let reference = digest("");
-        assert_eq!(reference, digest("[train]\nlog_every = 3\n"));
-        assert_ne!(reference, digest("[train]\nlearning_rate = 0.5\n"));
-        assert_eq!(reference, digest("[pretrain]\nlearning_rate = 0.5\n"));
-        assert_ne!(reference, digest("[augment]\nnoise = 0.5\n"));
-    }
-
-    #[test]
-    fn shipped_experiments_are_valid_and_their_data_imports() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        for path in files.filter(|path| path.extension().is_some_and(|e| e == "toml")) {
-            let config = Config::load(&path).unwrap();
-            match crate::dataset::data_root() {
-                Ok(root) if config.data.values().all(|spec| root.join(spec.path()).is_dir()) => {
-                    assert!(!config.index(&root).unwrap().records.is_empty());
-                }
-                Ok(root) => println!("{} lacks the data of {}", root.display(), path.display()),
-                Err(error) => println!("skipped the data of {}: {error}", path.display()),
-            }
-        }
-    }
-}
+mod tests;

@@ -132,7 +132,9 @@ impl StudySpec {
         }
         for (i, arm) in self.arms.iter().enumerate() {
             let at = |field: &str| format!("arm.{}.{field}", arm.name);
-            if !super::is_slug(&arm.name) || self.arms[..i].iter().any(|other| other.name == arm.name) {
+            if !super::validate::is_slug(&arm.name)
+                || self.arms[..i].iter().any(|other| other.name == arm.name)
+            {
                 return bad(&at("name"), "is taken or not of a-z, 0-9 and -".into());
             }
             if !arm.strong && arm.pseudo.is_none() {

@@ -1,0 +1,123 @@
+//! What types cannot say of a configuration.
+
+use std::collections::BTreeMap;
+
+use super::{Config, ConfigError, ConsistencySpec, ExportSpec, Stage};
+use crate::dataset::{DataSpec, PhantomSpec};
+
+impl Config {
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bad = |field: &str, reason: String| Err(ConfigError::Field { field: field.to_owned(), reason });
+        if !is_slug(&self.name) {
+            return bad(
+                "name",
+                format!("\"{}\" must be of a-z, 0-9 and -, for it names a folder", self.name),
+            );
+        }
+        if self.classes.is_empty() {
+            return bad("classes", "name at least one".into());
+        }
+        let labels = self.labels();
+        for (i, class) in self.classes.iter().enumerate() {
+            if !is_label(&class.label) {
+                return bad("classes.label", format!("\"{}\" must be of a-z, 0-9 and _", class.label));
+            }
+            if labels[..i].contains(&class.label) {
+                return bad("classes.label", format!("\"{}\" stands twice", class.label));
+            }
+            if !(0.0..1.0).contains(&class.min_area_fraction) {
+                let reason = format!("{} must lie from 0 to below 1", class.min_area_fraction);
+                return bad("classes.min_area_fraction", reason);
+            }
+        }
+        for (i, derived) in self.derived.iter().enumerate() {
+            let taken = labels.contains(&derived.label)
+                || self.derived[..i].iter().any(|earlier| earlier.label == derived.label);
+            if taken || !is_label(&derived.label) {
+                return bad(
+                    "derived.label",
+                    format!("\"{}\" is taken or not of a-z, 0-9 and _", derived.label),
+                );
+            }
+            if derived.of.is_empty() {
+                return bad("derived.of", format!("\"{}\" joins no class", derived.label));
+            }
+            if let Some(unknown) = derived.of.iter().find(|label| !labels.contains(label)) {
+                return bad("derived.of", format!("\"{unknown}\" is none of the classes"));
+            }
+        }
+        for (name, spec) in &self.data {
+            let mapped = spec.classes().into_iter().flat_map(BTreeMap::keys);
+            if let Some(unknown) = mapped.into_iter().find(|label| !labels.contains(label)) {
+                return bad(&format!("data.{name}.classes"), format!("\"{unknown}\" is none of the classes"));
+            }
+            if let Some((field, reason)) = spec.fault() {
+                return bad(&format!("data.{name}.{field}"), reason);
+            }
+        }
+        self.preprocess.validate().or_else(|error| bad("preprocess", error.to_string()))?;
+        if self.network.input_channels != 1 {
+            return bad("network.input_channels", "radiographs have one channel".into());
+        }
+        let size = self.preprocess.input_size;
+        if let Err(error) = self.graph().shapes(size, size) {
+            return bad("network", error.to_string());
+        }
+        if let Some((field, reason)) = self.augment.fault() {
+            return bad(&format!("augment.{field}"), reason.into());
+        }
+        let PhantomSpec { size, min_aspect, .. } = self.phantom;
+        if !(64..=4096).contains(&size) || !(0.1..=1.0).contains(&min_aspect) {
+            return bad("phantom", "size must lie in 64..=4096 and min_aspect in 0.1..=1".into());
+        }
+        if (size as f32 * min_aspect).round() < 64.0 {
+            return bad("phantom", "size times min_aspect must reach 64".into());
+        }
+        let ExportSpec { mask_max_side, min_agreement, .. } = self.export;
+        if !(16..=8192).contains(&mask_max_side) {
+            return bad("export.mask_max_side", format!("{mask_max_side} must lie in 16..=8192"));
+        }
+        if !(min_agreement > 0.5 && min_agreement <= 1.0) {
+            return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
+        }
+        // An index brings data sets of its own names.
+        let known = |name: &String| {
+            self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))
+        };
+        if let Some(unknown) = self.export.licenses.keys().find(|name| !known(name)) {
+            return bad("export.licenses", format!("\"{unknown}\" is none of the data sets"));
+        }
+        let findings = self.finding_labels();
+        for (i, finding) in self.findings.iter().enumerate() {
+            if !is_label(&finding.label) || findings[..i].contains(&finding.label) {
+                let reason = format!("\"{}\" is taken or not of a-z, 0-9 and _", finding.label);
+                return bad("findings.label", reason);
+            }
+            if let Some(class) = finding.class.as_ref().filter(|class| !labels.contains(class)) {
+                return bad("findings.class", format!("\"{class}\" is none of the classes"));
+            }
+        }
+        if let Some((field, reason)) = self.consistency.as_ref().and_then(ConsistencySpec::fault) {
+            return bad(&format!("consistency.{field}"), reason.into());
+        }
+        if let Some((field, reason)) = self.distillation.fault() {
+            return bad(&format!("distillation.{field}"), reason.into());
+        }
+        self.classifier.validate()?;
+        self.irnet.validate()?;
+        if let Some(study) = &self.study {
+            study.validate(!self.findings.is_empty())?;
+        }
+        self.pretrain.validate(Stage::Pretrain)?;
+        self.train.validate(Stage::Train)
+    }
+}
+
+pub(super) fn is_slug(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+pub(super) fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
