@@ -48,6 +48,8 @@ enum What {
     /// code) as CheXlocalize's eval.py scores it, either --predictions by --protocol or --points for the hit
     /// rate.
     Masks(MasksArgs),
+    /// Compare two models over the same patients by a paired bootstrap of their pixel counts.
+    Compare(super::compare::Args),
 }
 
 /// Arguments of `evaluate masks`: one of two forms.
@@ -137,6 +139,7 @@ impl Selection {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.what {
+        What::Compare(args) => super::compare::run(args),
         What::Checkpoint { common, model, threshold, masks_out, device } => {
             checkpoint(common, model, *threshold, masks_out.as_deref(), *device)
         }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod compare;
 mod compute;
 mod device;
 mod error;
