@@ -45,6 +45,7 @@ pub use plan::{BatchPlan, DrawKind, PlanSpec, Pools};
 pub use promised::Promised;
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
+#[cfg(feature = "torch")]
 pub(crate) use sample::in_parallel;
 pub use sample::{Annotated, Sample, load_annotated, load_samples, load_samples_on};
 pub use source::{
