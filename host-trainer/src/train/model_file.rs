@@ -30,6 +30,7 @@ pub struct ModelInfo {
     pub seed: u64,
     /// Scores on the validation images by label: dataset-level IoU at threshold 0.5, or a classifier's AUROC; none:
     /// no image allows one.
+    #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
     pub validation: Vec<Option<f64>>,
 }
 
