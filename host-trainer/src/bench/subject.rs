@@ -8,7 +8,7 @@ use crate::config::{Config, Stage};
 use crate::dataset::{Batch, BatchSource as _, Loader, MaskSource, Record, load_samples_on};
 use crate::net::torch::from_tensor;
 use crate::net::{Mode, Params};
-use crate::train::{Images, Job, Roles, Segmentation, Task as _, TrainError, Trainer, upload};
+use crate::train::{Images, Job, Roles, Segmentation, Task as _, TrainError, Trainer, upload_batch};
 
 /// A training of which single parts can be run against the clock.
 ///
@@ -135,7 +135,7 @@ impl Bench {
     /// If libtorch fails.
     pub fn check(&self) -> Result<Params, BenchError> {
         let net = self.trainer.averaged();
-        let (images, targets) = upload(&self.batch, net.device())?;
+        let (images, targets) = upload_batch(&self.batch, net.device())?;
         let (logits, loss) = no_grad(|| -> Result<(Tensor, Tensor), TrainError> {
             let logits = net.forward(&images, Mode::Eval)?;
             let loss = crate::train::segmentation_loss(&logits, &targets, self.task.loss)?;

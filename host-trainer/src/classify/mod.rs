@@ -11,6 +11,7 @@ use crate::dataset::{
 };
 use crate::evaluate::auroc;
 use crate::net::{Mode, TorchNet, TorchNetError};
+use crate::train::upload::{upload, upload_samples};
 use crate::train::{Nets, Scores, Task, TrainError, masked_bce};
 
 /// Images a forward pass of a validation.
@@ -84,8 +85,7 @@ impl Task for Classification {
     fn loss(&self, nets: Nets<'_>, batch: &LabelledBatch) -> Result<Tensor, TrainError> {
         let device = nets.student.device();
         let (n, s) = (batch.ids.len() as i64, batch.size as i64);
-        let tensor =
-            |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);
+        let tensor = |values: &[f32], shape: &[i64]| upload(values, shape, device);
         let logits = nets.student.forward(&tensor(&batch.images, &[n, 1, s, s])?, Mode::Train)?;
         let (labels, valid) = (tensor(&batch.labels, &[n, -1])?, tensor(&batch.valid, &[n, -1])?);
         Ok(masked_bce(&logits.f_flatten(1, -1)?, &labels, &valid)?)
@@ -112,15 +112,13 @@ impl Task for Classification {
 pub fn logits(
     net: &TorchNet,
     images: &[Labelled],
-    [mean, std]: [f32; 2],
+    mean_std: [f32; 2],
 ) -> Result<Vec<Vec<f32>>, TorchNetError> {
     let mut all = Vec::with_capacity(images.len());
     for chunk in images.chunks(CHUNK) {
-        let s = chunk[0].sample.size() as i64;
-        let pixels: Vec<f32> = chunk.iter().flat_map(|image| image.sample.normalized(mean, std)).collect();
         let logits = no_grad(|| {
-            let batch = Tensor::f_from_slice(&pixels)?.f_view([-1, 1, s, s])?.f_to_device(net.device())?;
-            net.forward(&batch, Mode::Eval)
+            let samples = chunk.iter().map(|image| &image.sample);
+            net.forward(&upload_samples(samples, mean_std, net.device())?, Mode::Eval)
         })?;
         let rows = logits.f_flatten(1, -1)?.f_to_kind(Kind::Float)?;
         all.extend(Vec::<Vec<f32>>::try_from(&rows)?);

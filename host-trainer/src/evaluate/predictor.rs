@@ -10,6 +10,7 @@ use super::{EvaluateError, Reliability, ThresholdSearch};
 use crate::config::Config;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet};
+use crate::train::upload::upload;
 
 /// Computes the outputs of a normalised image `[1, 1, S, S]`: logits `[1, C, S, S]`, and perhaps the auxiliary head's
 /// `[1, C, 1, 1]`.
@@ -153,7 +154,7 @@ impl<'a> Predictor<'a> {
     fn answer(&self, image: &[f32]) -> Result<Answer, EvaluateError> {
         let size = self.preprocess.input_size as i64;
         no_grad(|| {
-            let image = Tensor::f_from_slice(image)?.f_view([1, 1, size, size])?.f_to_device(self.device)?;
+            let image = upload(image, &[1, 1, size, size], self.device)?;
             let flat = |tensor: &Tensor| -> Result<Vec<f32>, EvaluateError> {
                 let tensor = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
                 Ok(Vec::try_from(&tensor.f_contiguous()?.f_view(-1)?)?)

@@ -9,6 +9,7 @@ use crate::dataset::Sample;
 use crate::evaluate::Predictor;
 use crate::net::{Graph, Params, TorchNet};
 use crate::quantize::{Calibration, Method, QuantizedGraph, QuantizedNet, quantize};
+use crate::train::upload::upload_samples;
 
 /// The methods that are tried (design §6).
 const METHODS: [Method; 4] =
@@ -167,8 +168,5 @@ impl Rung {
 }
 
 fn normalised(config: &Config, sample: &Sample, device: Device) -> Result<Tensor, tch::TchError> {
-    let (size, spec) = (sample.size() as i64, &config.preprocess);
-    Tensor::f_from_slice(&sample.normalized(spec.mean, spec.std))?
-        .f_view([1, 1, size, size])?
-        .f_to_device(device)
+    upload_samples([sample], [config.preprocess.mean, config.preprocess.std], device)
 }

@@ -5,6 +5,7 @@ use tch::{Kind, TchError, Tensor};
 use super::{Path, search_paths};
 use crate::dataset::{Batch, BatchPlan};
 use crate::net::{EDGE_STRIDE, Mode, TorchNet};
+use crate::train::upload::upload;
 use crate::train::{Nets, Scores, Task, TrainError};
 
 /// Added inside logarithms.
@@ -35,8 +36,7 @@ impl Task for EdgeLearning {
     fn loss(&self, nets: Nets<'_>, batch: &Batch) -> Result<Tensor, TrainError> {
         let device = nets.student.device();
         let (n, c, s) = (batch.len as i64, batch.classes as i64, batch.size as i64);
-        let tensor =
-            |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);
+        let tensor = |values: &[f32], shape: &[i64]| upload(values, shape, device);
         let images = tensor(&batch.images, &[n, 1, s, s])?;
         // The encoder is frozen and the head has neither dropout nor batch statistics.
         let edges = nets.student.forward(&images, Mode::Eval)?.f_sigmoid()?;

@@ -1,5 +1,5 @@
 use shared::mask::Mask;
-use tch::{Kind, TchError, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use super::propagate;
 use super::seeds::content;
@@ -7,6 +7,7 @@ use crate::config::IrnetSpec;
 use crate::dataset::Sample;
 use crate::net::{EDGE_STRIDE, Mode, TorchNet, TorchNetError};
 use crate::pseudo::{ClassMap, Decision, bilinear, shrink};
+use crate::train::upload::upload_samples;
 
 /// Images whose edges are computed at once.
 pub const EDGES_CHUNK: usize = 8;
@@ -27,12 +28,8 @@ pub fn refine(
 ) -> Result<Vec<Vec<Option<Mask>>>, TorchNetError> {
     let Some((first, _)) = samples.first() else { return Ok(Vec::new()) };
     let size = first.size();
-    let [mean, std] = mean_std;
-    let pixels: Vec<f32> = samples.iter().flat_map(|(sample, _)| sample.normalized(mean, std)).collect();
-    let batch = || -> Result<Tensor, TchError> {
-        Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size as i64, size as i64])?.f_to_device(net.device())
-    };
-    let edges = edges(net, &batch()?)?;
+    let images = upload_samples(samples.iter().map(|(sample, _)| *sample), mean_std, net.device())?;
+    let edges = edges(net, &images)?;
     let masks = samples.iter().zip(&edges).map(|((sample, maps), edges)| {
         maps.iter()
             .map(|map| match map.decision {

@@ -8,6 +8,7 @@ use crate::dataset::{DatasetError, Record, load_samples};
 use crate::net::{ParamTensor, Params, TorchNet, TorchNetError};
 use crate::train::CheckpointError;
 use crate::train::tensors::{load_with_metadata, save_with_metadata};
+use crate::train::upload::upload_samples;
 
 /// Images a forward pass.
 pub const SALIENCY_CHUNK: usize = 8;
@@ -67,13 +68,9 @@ impl SaliencyMaps {
         records: &[Record],
         method: Saliency,
     ) -> Result<(), SaliencyError> {
-        let size = config.preprocess.input_size as i64;
         let samples = load_samples(records, &[], &config.preprocess)?;
-        let pixels: Vec<f32> = samples
-            .iter()
-            .flat_map(|sample| sample.normalized(config.preprocess.mean, config.preprocess.std))
-            .collect();
-        let images = Tensor::f_from_slice(&pixels)?.f_view([-1, 1, size, size])?.f_to_device(net.device())?;
+        let mean_std = [config.preprocess.mean, config.preprocess.std];
+        let images = upload_samples(&samples, mean_std, net.device())?;
         let seen = saliency(net, &images, method)?;
         for (n, record) in records.iter().enumerate() {
             let take = |tensor: &Tensor| -> Result<ParamTensor, tch::TchError> {

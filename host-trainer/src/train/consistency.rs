@@ -9,6 +9,7 @@ use rand::RngCore;
 use tch::{Kind, TchError, Tensor, no_grad};
 
 use super::loss::{LossSpec, PixelWeight, Targets, segmentation_loss};
+use super::upload::upload;
 use super::{Nets, Teachers, TrainError};
 use crate::config::ConsistencySpec;
 use crate::dataset::{Stream, UnlabeledBatch, stream_rng};
@@ -26,7 +27,7 @@ pub(super) fn consistency_loss(
 ) -> Result<Tensor, TrainError> {
     let (n, s) = (batch.len as i64, size as i64);
     let device = nets.student.device();
-    let tensor = |values: &[f32]| Tensor::f_from_slice(values)?.f_view([n, 1, s, s])?.f_to_device(device);
+    let tensor = |values: &[f32]| upload(values, &[n, 1, s, s], device);
     let (weak, inside) = (tensor(&batch.weak)?, tensor(&batch.inside)?);
     let answer = match teachers {
         Some(teachers) => teachers.answer(&weak, 1.0)?,
@@ -69,7 +70,7 @@ fn without_features(nets: Nets<'_>, images: &Tensor, share: f64) -> Result<Tenso
         }
         let (n, c, ..) = value.size4()?;
         let mask: Vec<f32> = (0..n * c).map(|_| if rng.next_u32() < bar { 0.0 } else { keep }).collect();
-        let mask = Tensor::f_from_slice(&mask)?.f_view([n, c, 1, 1])?.f_to_device(value.device())?;
+        let mask = upload(&mask, &[n, c, 1, 1], value.device())?;
         let value = value.f_mul(&mask)?;
         dropped.insert(input, value.shallow_clone());
         Ok(Some(value))

@@ -43,6 +43,8 @@ mod task;
 #[cfg(feature = "torch")]
 mod trainer;
 #[cfg(feature = "torch")]
+pub(crate) mod upload;
+#[cfg(feature = "torch")]
 mod validation;
 
 pub use checkpoint::{BestSoFar, Checkpoint, CheckpointError, TrainState};
@@ -71,7 +73,7 @@ pub use optimizer::{Optimizer, OptimizerSpec};
 #[cfg(feature = "torch")]
 pub use segmentation::Segmentation;
 #[cfg(feature = "torch")]
-pub(crate) use segmentation::upload;
+pub(crate) use segmentation::upload_batch;
 #[cfg(feature = "torch")]
 pub use session::{Outcome, Session, Start};
 #[cfg(feature = "torch")]

@@ -5,6 +5,7 @@ use tch::{Device, Tensor};
 use super::consistency::consistency_loss;
 use super::distillation::Teachers;
 use super::loss::{LossSpec, Targets, presence_loss, segmentation_loss};
+use super::upload::upload;
 use super::{Nets, Scores, Task, TrainError, ValidationSet};
 use crate::config::ConsistencySpec;
 use crate::dataset::{Batch, BatchPlan};
@@ -36,7 +37,7 @@ impl Task for Segmentation {
     }
 
     fn loss(&self, nets: Nets<'_>, batch: &Batch) -> Result<Tensor, TrainError> {
-        let (images, targets) = upload(batch, nets.student.device())?;
+        let (images, targets) = upload_batch(batch, nets.student.device())?;
         let outputs = nets.student.forward_all(&images, Mode::Train)?;
         let mut loss = segmentation_loss(&outputs[0], &targets, self.loss)?;
         if let Some(presence) = outputs.get(1) {
@@ -66,10 +67,9 @@ impl Task for Segmentation {
 }
 
 /// The images and targets of a batch, on the device.
-pub(crate) fn upload(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
+pub(crate) fn upload_batch(batch: &Batch, device: Device) -> Result<(Tensor, Targets), TrainError> {
     let (n, c, s) = (batch.len as i64, batch.classes as i64, batch.size as i64);
-    let tensor =
-        |values: &[f32], shape: &[i64]| Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device);
+    let tensor = |values: &[f32], shape: &[i64]| upload(values, shape, device);
     let targets = Targets {
         coverage: tensor(&batch.targets, &[n, c, s, s])?,
         valid: tensor(&batch.valid, &[n, c])?,

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::Scores;
+use super::upload::{upload, upload_samples};
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet, TorchNetError};
 
@@ -35,9 +36,8 @@ impl ValidationSet {
         let area = |class: usize| samples.iter().filter_map(|s| Some(s.mask(class)?.area())).sum();
         let chunk = |samples: &[Sample]| -> Result<Chunk, TorchNetError> {
             let (n, c, s) = (samples.len() as i64, classes as i64, samples[0].size() as i64);
-            let (mut images, mut truth, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut truth, mut valid) = (Vec::new(), Vec::new());
             for sample in samples {
-                images.extend(sample.normalized(mean, std));
                 for class in 0..classes {
                     let mask = sample.mask(class);
                     valid.push(mask.is_some());
@@ -48,9 +48,9 @@ impl ValidationSet {
                 }
             }
             Ok(Chunk {
-                images: Tensor::f_from_slice(&images)?.f_view([n, 1, s, s])?.f_to_device(device)?,
-                truth: Tensor::f_from_slice(&truth)?.f_view([n, c, s, s])?.f_to_device(device)?,
-                valid: Tensor::f_from_slice(&valid)?.f_view([n, c, 1, 1])?.f_to_device(device)?,
+                images: upload_samples(samples, [mean, std], device)?,
+                truth: upload(&truth, &[n, c, s, s], device)?,
+                valid: upload(&valid, &[n, c, 1, 1], device)?,
             })
         };
         Ok(Self {
