@@ -1,10 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use tch::{Kind, Tensor};
-
 use super::saliency;
 use crate::config::{Config, Saliency};
 use crate::dataset::{DatasetError, Record, load_samples};
+use crate::net::torch::from_tensor;
 use crate::net::{ParamTensor, Params, TorchNet, TorchNetError};
 use crate::train::CheckpointError;
 use crate::train::tensors::{load_with_metadata, save_with_metadata};
@@ -13,6 +12,8 @@ use crate::train::upload::upload_samples;
 /// Images a forward pass.
 pub const SALIENCY_CHUNK: usize = 8;
 const WHAT: &str = "saliency";
+/// What the tensors' names begin with.
+const GROUP: &str = "maps/";
 
 /// What a classifier saw in many images, at the resolution of its features.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +22,6 @@ pub struct SaliencyMaps {
     pub findings: Vec<String>,
     /// Tensors by image id: F × h × w, not negative.
     pub maps: Params,
-    /// Tensors by image id: F logits.
-    pub logits: Params,
 }
 
 /// Why saliency maps cannot be made or read.
@@ -57,7 +56,7 @@ pub enum SaliencyError {
 impl SaliencyMaps {
     /// No image looked at yet.
     pub fn new(findings: Vec<String>) -> Self {
-        Self { findings, maps: Params::new(), logits: Params::new() }
+        Self { findings, maps: Params::new() }
     }
 
     /// Looks at some images at once: [`SALIENCY_CHUNK`] or fewer.
@@ -71,15 +70,9 @@ impl SaliencyMaps {
         let samples = load_samples(records, &[], &config.preprocess)?;
         let mean_std = [config.preprocess.mean, config.preprocess.std];
         let images = upload_samples(&samples, mean_std, net.device())?;
-        let seen = saliency(net, &images, method)?;
+        let maps = saliency(net, &images, method)?;
         for (n, record) in records.iter().enumerate() {
-            let take = |tensor: &Tensor| -> Result<ParamTensor, tch::TchError> {
-                let own = tensor.f_select(0, n as i64)?.f_to_kind(Kind::Float)?;
-                let shape = own.size().iter().map(|&n| n as usize).collect();
-                Ok(ParamTensor::new(shape, Vec::try_from(&own.f_contiguous()?.f_view(-1)?)?))
-            };
-            self.maps.insert(record.id.clone(), take(&seen.maps)?);
-            self.logits.insert(record.id.clone(), take(&seen.logits)?);
+            self.maps.insert(record.id.clone(), from_tensor(&maps.f_select(0, n as i64)?));
         }
         Ok(())
     }
@@ -96,19 +89,15 @@ impl SaliencyMaps {
 
     /// Writes one safetensors file, atomically.
     pub fn save(&self, path: &Path) -> Result<(), SaliencyError> {
-        let groups = [("maps/", &self.maps), ("logits/", &self.logits)];
-        Ok(save_with_metadata(path, &groups, WHAT, &self.findings)?)
+        Ok(save_with_metadata(path, &[(GROUP, &self.maps)], WHAT, &self.findings)?)
     }
 
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Self, SaliencyError> {
         let (tensors, findings) = load_with_metadata(path, WHAT)?;
-        let group = |prefix: &str| {
-            let own = |(name, tensor): (&str, &ParamTensor)| {
-                Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))
-            };
-            tensors.iter().filter_map(own).collect()
+        let own = |(name, tensor): (&str, &ParamTensor)| {
+            Some((name.strip_prefix(GROUP)?.to_owned(), tensor.clone()))
         };
-        Ok(Self { findings, maps: group("maps/"), logits: group("logits/") })
+        Ok(Self { findings, maps: tensors.iter().filter_map(own).collect() })
     }
 }

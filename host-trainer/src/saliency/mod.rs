@@ -16,20 +16,11 @@ pub use maps::{SALIENCY_CHUNK, SaliencyError, SaliencyMaps};
 use crate::config::Saliency;
 use crate::net::{FEATURES, Mode, TorchNet, TorchNetError};
 
-/// Maps and logits of a batch.
-#[derive(Debug)]
-pub struct Seen {
-    /// N × F × h × w, not negative.
-    pub maps: Tensor,
-    /// N × F.
-    pub logits: Tensor,
-}
-
-/// The map of every finding of every image (`[N, 1, H, W]`, normalised).
+/// The maps of every finding of every image (`[N, 1, H, W]`, normalised): N × F × h × w, not negative.
 ///
 /// # Errors
 /// If the network has no node `features`, or libtorch fails.
-pub fn saliency(net: &TorchNet, images: &Tensor, method: Saliency) -> Result<Seen, TorchNetError> {
+pub fn saliency(net: &TorchNet, images: &Tensor, method: Saliency) -> Result<Tensor, TorchNetError> {
     let node = net
         .graph()
         .find(FEATURES)
@@ -53,7 +44,7 @@ pub fn saliency(net: &TorchNet, images: &Tensor, method: Saliency) -> Result<See
         let gradient = Tensor::f_run_backward(&[score], &[&features], true, false)?.swap_remove(0);
         maps.push(weigh(&features.detach(), &gradient, method)?);
     }
-    Ok(Seen { maps: Tensor::f_stack(&maps, 1)?, logits: logits.detach() })
+    Ok(Tensor::f_stack(&maps, 1)?)
 }
 
 /// One finding's map: features and gradient are N × C × h × w, the map N × h × w.
@@ -116,9 +107,9 @@ mod tests {
         let by_hand =
             |w: [f32; 2]| [0.1, 0.9, 0.4, 0.6].map(|v: f32| ((w[0] * v + w[1] * (1.0 - v)) / 4.0).max(0.0));
         for method in [Saliency::GradCam, Saliency::HiresCam] {
-            let seen = saliency(&analytic(), &image(), method).unwrap();
+            let maps = saliency(&analytic(), &image(), method).unwrap();
             let expected = [by_hand([3.0, -1.0]), by_hand([-2.0, 5.0])].concat();
-            for (a, b) in values(&seen.maps).iter().zip(expected) {
+            for (a, b) in values(&maps).iter().zip(expected) {
                 assert!((a - b).abs() < 1e-6, "{method:?}: {a} {b}");
             }
         }
@@ -126,7 +117,7 @@ mod tests {
 
     #[test]
     fn grad_cam_plus_plus_agrees_with_its_equations() {
-        let seen = saliency(&analytic(), &image(), Saliency::GradCamPlusPlus).unwrap();
+        let maps = saliency(&analytic(), &image(), Saliency::GradCamPlusPlus).unwrap();
         let features = [[0.1, 0.9, 0.4, 0.6], [0.9, 0.1, 0.6, 0.4]];
         let gradients = [[0.75_f64, -0.25], [-0.5, 1.25]];
         for (finding, g) in gradients.iter().enumerate() {
@@ -138,7 +129,7 @@ mod tests {
                 let weight = 4.0 * alpha * g.max(0.0);
                 map.iter_mut().zip(features[k]).for_each(|(m, a)| *m += weight * a);
             }
-            for (a, b) in values(&seen.maps)[4 * finding..].iter().zip(map) {
+            for (a, b) in values(&maps)[4 * finding..].iter().zip(map) {
                 assert!((f64::from(*a) - b.max(0.0)).abs() < 1e-5, "{a} {b}");
             }
         }
@@ -184,7 +175,7 @@ mod tests {
             let g = (logit(Some((at, 1e-2)), &mut unused) - logit(Some((at, -1e-2)), &mut unused)) / 2e-2;
             map[at % 36] += g * f64::from(a[at]);
         }
-        let seen = values(&saliency(&net, &picture, Saliency::HiresCam).unwrap().maps);
+        let seen = values(&saliency(&net, &picture, Saliency::HiresCam).unwrap());
         for (a, b) in seen.iter().zip(map) {
             assert!((f64::from(*a) - b.max(0.0)).abs() < 2e-3, "{a} {b}");
         }
@@ -196,8 +187,8 @@ mod tests {
         let other = Tensor::from_slice(&[0.7_f32, 0.2, 0.3, 0.8]).view([1, 1, 2, 2]);
         let both = Tensor::cat(&[image(), other], 0);
         for method in [Saliency::GradCam, Saliency::GradCamPlusPlus] {
-            let alone = saliency(&net, &image(), method).unwrap().maps;
-            let first = saliency(&net, &both, method).unwrap().maps.narrow(0, 0, 1);
+            let alone = saliency(&net, &image(), method).unwrap();
+            let first = saliency(&net, &both, method).unwrap().narrow(0, 0, 1);
             assert_eq!(values(&alone), values(&first));
         }
     }
