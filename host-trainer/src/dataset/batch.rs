@@ -1,5 +1,6 @@
 use super::Named;
 use super::augment::Example;
+use super::sample::normalize;
 use super::unlabeled::UnlabeledBatch;
 
 /// Images and targets of one training step, ready to become tensors.
@@ -36,7 +37,7 @@ impl Batch {
     pub fn collate(number: u64, ids: Vec<String>, examples: Vec<Example>, mean: f32, std: f32) -> Self {
         let len = examples.len();
         let (size, classes) = examples.first().map_or((0, 0), |e| (e.size, e.targets.len()));
-        let (plane, scale) = (size * size, 1.0 / std);
+        let plane = size * size;
         let mut batch = Self {
             number,
             ids,
@@ -49,7 +50,7 @@ impl Batch {
             unlabeled: None,
         };
         for example in examples {
-            batch.images.extend(example.image.iter().map(|v| (v - mean) * scale));
+            batch.images.extend(normalize(&example.image, mean, std));
             for target in example.targets {
                 batch.valid.push(if target.is_some() { 1.0 } else { 0.0 });
                 match target {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::augment::{AugmentSpec, augment};
+use super::sample::normalize;
 use super::{BatchSource, DatasetError, Finding, Named, Record, Sample, Stream, load_samples, stream_rng};
 use shared::preprocess::PreprocessSpec;
 
@@ -139,7 +140,7 @@ impl BatchSource for LabelledPlan {
             let example = augment(sample, &self.augment, &mut stream_rng(self.seed, Stream::Augment, draw));
             batch.size = example.size;
             batch.ids.push(sample.id.clone());
-            batch.images.extend(example.image.iter().map(|v| (v - mean) / std));
+            batch.images.extend(normalize(&example.image, mean, std));
             batch.labels.extend(labels.iter().map(|label| label.unwrap_or(0.0)));
             batch.valid.extend(labels.iter().map(|label| if label.is_some() { 1.0 } else { 0.0 }));
         }

@@ -56,6 +56,12 @@ impl Annotated {
     }
 }
 
+/// Grey values 0..1 as the network reads them, rounded as the device rounds.
+pub(super) fn normalize(gray: &[f32], mean: f32, std: f32) -> impl Iterator<Item = f32> {
+    let scale = 1.0 / std;
+    gray.iter().map(move |v| (v - mean) * scale)
+}
+
 impl Sample {
     /// Side of the model's grid, pixels.
     pub fn size(&self) -> usize {
@@ -68,7 +74,7 @@ impl Sample {
     }
 
     /// Whether each pixel shows the radiograph, not padding.
-    pub(super) fn inside(&self) -> Vec<bool> {
+    pub(crate) fn inside(&self) -> Vec<bool> {
         let Letterbox { input_size, pad_top, pad_left, content_rows, content_cols, .. } = self.letterbox;
         let rows = pad_top..pad_top + content_rows;
         let cols = pad_left..pad_left + content_cols;
@@ -82,8 +88,7 @@ impl Sample {
 
     /// Grey values as the network reads them: (v − mean) / std.
     pub fn normalized(&self, mean: f32, std: f32) -> Vec<f32> {
-        let scale = 1.0 / std;
-        self.gray().iter().map(|v| (v - mean) * scale).collect()
+        normalize(&self.gray(), mean, std).collect()
     }
 
     /// The class's mask on the model's grid: pixels covered by half or more. `None`: not annotated.

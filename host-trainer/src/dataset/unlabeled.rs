@@ -3,6 +3,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentSpec, augment_views};
+use super::sample::normalize;
 use super::{Sample, Stream, stream_rng};
 
 /// How images without masks are shown to teacher and student (Yang et al. 2023, UniMatch, arXiv:2208.09910, §3).
@@ -60,8 +61,6 @@ impl UnlabeledBatch {
         [mean, std]: [f32; 2],
     ) -> Self {
         let len = spec.batch;
-        let scale = 1.0 / std;
-        let normalize = |image: &[f32]| -> Vec<f32> { image.iter().map(|v| (v - mean) * scale).collect() };
         let mut batch =
             Self { len, ids: Vec::new(), weak: Vec::new(), inside: Vec::new(), strong: Vec::new() };
         let mut views: Vec<Vec<Vec<f32>>> = vec![Vec::new(); spec.views];
@@ -72,10 +71,10 @@ impl UnlabeledBatch {
             size = sample.size();
             batch.ids.push(sample.id.clone());
             let shown = augment_views(sample, augment, spec.views, &mut rng);
-            batch.weak.extend(normalize(&shown.weak));
+            batch.weak.extend(normalize(&shown.weak, mean, std));
             batch.inside.extend(shown.inside.iter().map(|&inside| if inside { 1.0 } else { 0.0 }));
             for (view, image) in views.iter_mut().zip(&shown.strong) {
-                view.push(normalize(image));
+                view.push(normalize(image, mean, std).collect());
             }
         }
         let mut rng = stream_rng(seed, Stream::CutMix, number);

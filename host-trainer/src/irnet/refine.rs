@@ -2,7 +2,6 @@ use shared::mask::Mask;
 use tch::{Kind, Tensor, no_grad};
 
 use super::propagate;
-use super::seeds::content;
 use crate::config::IrnetSpec;
 use crate::dataset::Sample;
 use crate::net::{EDGE_STRIDE, Mode, TorchNet, TorchNetError};
@@ -49,7 +48,7 @@ fn walked(sample: &Sample, map: &ClassMap, edges: &[f32], spec: &IrnetSpec) -> M
     let spread = propagate(&small, edges, grid, grid, &spec.walk);
     let full = bilinear(&spread, grid, grid, size);
     let most = full.iter().copied().fold(0.0_f32, f32::max);
-    let inside = content(sample);
-    let kept = |p: usize| inside.data()[p] != 0 && most > 0.0 && full[p] > spec.threshold * most;
+    let inside = sample.inside();
+    let kept = |p: usize| inside[p] && most > 0.0 && full[p] > spec.threshold * most;
     Mask::from_fn(size, size, |r, c| kept(r * size + c))
 }

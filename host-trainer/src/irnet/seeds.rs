@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use shared::mask::Mask;
-
 use super::{CrfSpec, refine_labels};
 use crate::config::IrnetSpec;
 use crate::dataset::Sample;
@@ -23,9 +21,9 @@ pub fn seeds(sample: &Sample, maps: &[ClassMap], spec: &IrnetSpec) -> Option<See
     let gray: Vec<u8> = sample.image.iter().map(|v| (v >> 8) as u8).collect();
     let labels = |level: f32| labels(&gray, size, &used, level, &spec.crf);
     let (sure, likely) = (labels(spec.foreground), labels(spec.background));
-    let content = content(sample);
+    let inside = sample.inside();
     let plane = |wanted: &dyn Fn(usize) -> bool| {
-        let value = |p: usize| if content.data()[p] != 0 && wanted(p) { 255 } else { 0 };
+        let value = |p: usize| if inside[p] && wanted(p) { 255 } else { 0 };
         Some((0..size * size).map(value).collect::<Arc<[u8]>>())
     };
     let mut targets = vec![plane(&|p| sure[p] == 0 && likely[p] == 0)];
@@ -45,14 +43,6 @@ fn labels(gray: &[u8], size: usize, maps: &[&ClassMap], level: f32, crf: &CrfSpe
     };
     let labels: Vec<u8> = (0..size * size).map(label).collect();
     refine_labels(gray, size, size, &labels, maps.len() + 1, crf)
-}
-
-/// The pixels that show the radiograph.
-pub(super) fn content(sample: &Sample) -> Mask {
-    let boxed = &sample.letterbox;
-    let rows = boxed.pad_top..boxed.pad_top + boxed.content_rows;
-    let cols = boxed.pad_left..boxed.pad_left + boxed.content_cols;
-    Mask::from_fn(sample.size(), sample.size(), |r, c| rows.contains(&r) && cols.contains(&c))
 }
 
 #[cfg(test)]
