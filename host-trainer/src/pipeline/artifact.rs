@@ -116,9 +116,8 @@ impl Artifact {
             seconds,
             machine: Some(machine),
         };
-        let json = serde_json::to_vec_pretty(&info).expect("plain data with text keys");
         let path = self.file(INFO);
-        atomic::write(&path, &json).map_err(|source| PipelineError::Io { path, source })
+        atomic::write_json(&path, &info).map_err(|source| PipelineError::Io { path, source })
     }
 }
 

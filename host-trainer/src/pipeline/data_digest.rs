@@ -1,4 +1,4 @@
-use sha2::{Digest as _, Sha256};
+use shared::bundle::sha256_hex;
 
 use crate::dataset::{Index, MaskSource, Record};
 
@@ -6,12 +6,8 @@ use crate::dataset::{Index, MaskSource, Record};
 /// of pictures are not read: on data sets of many gigabytes that would take longer than the training. A picture that is
 /// replaced by another one of the very same length goes unseen.
 pub fn data_digest(index: &Index) -> String {
-    let mut hash = Sha256::new();
-    for record in &index.records {
-        hash.update(describe(record).as_bytes());
-        hash.update(b"\n");
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let lines: String = index.records.iter().map(|record| describe(record) + "\n").collect();
+    sha256_hex(lines.as_bytes())
 }
 
 fn describe(record: &Record) -> String {

@@ -126,6 +126,8 @@ impl<'a> Runner<'a> {
                     Err(error) => {
                         tracing::error!("{}: {error}", step.name);
                         failed.insert(place, Some(format!("{}: {error}", step.name)));
+                        // Something was done, so there is nothing to wait for yet.
+                        progressed = true;
                         continue;
                     }
                 }

@@ -18,6 +18,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Writes plain data, with text keys, as JSON for people and programs; likewise.
+#[cfg(feature = "torch")]
+pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
+    write(path, &serde_json::to_vec_pretty(value).expect("plain data with text keys"))
+}
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");

@@ -133,11 +133,6 @@ impl Session {
         self.trainer.state().best.first().copied()
     }
 
-    /// The averaged network as it stands.
-    pub fn averaged(&self) -> &crate::net::TorchNet {
-        self.trainer.averaged()
-    }
-
     /// Whether as many validations as the patience allows have passed since the best one.
     fn has_stalled(&self) -> bool {
         let spec = &self.job.spec;

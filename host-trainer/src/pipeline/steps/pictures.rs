@@ -137,8 +137,7 @@ pub(super) fn save(picture: &RgbImage, path: &Path) -> Result<(), PipelineError>
 
 /// Writes plain data as JSON.
 pub(super) fn save_json(value: &impl Serialize, path: &Path) -> Result<(), PipelineError> {
-    let json = serde_json::to_vec_pretty(value).expect("plain data with text keys");
-    atomic::write(path, &json).map_err(|source| PipelineError::Io { path: path.to_owned(), source })
+    atomic::write_json(path, value).map_err(|source| PipelineError::Io { path: path.to_owned(), source })
 }
 
 /// Makes a folder.
