@@ -1,6 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
+use super::figures::{STDOUT, show};
 use super::{CliError, say};
 use crate::evaluate::{
     EvaluateError, Figure, ImageCounts, Interval, MEAN_CLASS, Measure, Paired, Protocol, RESAMPLES,
@@ -23,6 +26,25 @@ pub(super) struct Args {
     /// Seed of the bootstrap over patients.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Print the figures as JSON instead of a table; with a file, write them there as well as the table.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    json: Option<PathBuf>,
+}
+
+/// What the bootstrap found.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    protocol: Protocol,
+    images: usize,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    class: String,
+    /// IoU of both.
+    #[serde(flatten)]
+    paired: Paired,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
@@ -45,14 +67,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mean = Figure::mean(&everything, &among, args.protocol, Measure::Iou);
     figures.extend(mean.map(|figure| (MEAN_CLASS.to_owned(), figure)));
 
-    let mut table = table(&["class", "IoU of a", "IoU of b", "b − a", "relative, %", "p"], 1);
-    for (label, figure) in figures {
-        let Some(paired) = paired_bootstrap(&a, &b, args.seed, RESAMPLES, &figure)? else { continue };
-        table.add_row(row(label, &paired));
+    let mut rows = Vec::new();
+    for (class, figure) in figures {
+        let paired = paired_bootstrap(&a, &b, args.seed, RESAMPLES, &figure)?;
+        rows.extend(paired.map(|paired| Row { class, paired }));
     }
-    say!("{} images, {}", everything.len(), args.protocol);
-    say!("{table}");
-    Ok(ExitCode::SUCCESS)
+    let found = Comparison { protocol: args.protocol, images: everything.len(), rows };
+    show(args.json.as_deref(), &found, || {
+        let mut table = table(&["class", "IoU of a", "IoU of b", "b − a", "relative, %", "p"], 1);
+        table.add_rows(found.rows.iter().map(cells));
+        say!("{} images, {}", found.images, found.protocol);
+        say!("{table}");
+    })
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<StoredCounts>, EvaluateError> {
@@ -67,7 +93,7 @@ fn check_labels(path: &Path, counts: &StoredCounts, first: &StoredCounts) -> Res
     Err(EvaluateError::OtherClasses { path: path.to_owned(), found, expected })
 }
 
-fn row(label: String, paired: &Paired) -> [String; 6] {
+fn cells(Row { class, paired }: &Row) -> [String; 6] {
     let interval = |interval: &Interval, factor: f64, digits: usize| {
         let number = |v: f64| format!("{:+.digits$}", v * factor);
         let bounds = interval
@@ -76,7 +102,7 @@ fn row(label: String, paired: &Paired) -> [String; 6] {
         number(interval.value) + &bounds
     };
     [
-        label,
+        class.clone(),
         format!("{:.4}", paired.a),
         format!("{:.4}", paired.b),
         interval(&paired.difference, 1.0, 4),
@@ -94,7 +120,7 @@ mod tests {
     fn rows_show_intervals_where_there_are_some() {
         let interval = |value, bounds| Interval { value, bounds };
         let bounds = Some(Bounds { low: -0.01, high: 0.05, drawn: 1000, resamples: 1000 });
-        let mut paired = Paired {
+        let paired = Paired {
             a: 0.8,
             b: 0.82,
             difference: interval(0.02, bounds),
@@ -104,11 +130,14 @@ mod tests {
             patients: 10,
             resamples: 1000,
         };
-        let cells = row("heart".into(), &paired);
-        assert_eq!(cells[3], "+0.0200 [-0.0100, +0.0500]");
-        assert_eq!(cells[4], "+2.5 [-1.0, +5.0]");
-        (paired.difference.bounds, paired.p_value) = (None, None);
-        let cells = row("heart".into(), &paired);
-        assert_eq!((cells[3].as_str(), cells[5].as_str()), ("+0.0200", ""));
+        let mut row = Row { class: "heart".into(), paired };
+        let shown = cells(&row);
+        assert_eq!(shown[3], "+0.0200 [-0.0100, +0.0500]");
+        assert_eq!(shown[4], "+2.5 [-1.0, +5.0]");
+        let json = serde_json::to_value(&row).unwrap();
+        assert_eq!((json["class"].as_str(), json["a"].as_f64()), (Some("heart"), Some(0.8)));
+        (row.paired.difference.bounds, row.paired.p_value) = (None, None);
+        let shown = cells(&row);
+        assert_eq!((shown[3].as_str(), shown[5].as_str()), ("+0.0200", ""));
     }
 }

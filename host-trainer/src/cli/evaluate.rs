@@ -2,8 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
+use super::figures::{STDOUT, show};
 use super::{CliError, DeviceChoice, say};
 use crate::config::Config;
 use crate::dataset::{Index, Record, Split, data_root};
@@ -13,7 +12,7 @@ use crate::evaluate::{
     write_counts,
 };
 use crate::net::TorchNet;
-use crate::train::{ModelFile, atomic, validation_samples};
+use crate::train::{ModelFile, validation_samples};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -91,9 +90,6 @@ struct MasksArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     json: Option<PathBuf>,
 }
-
-/// Where `--json` without a file goes.
-const STDOUT: &str = "-";
 
 /// What both kinds share.
 #[derive(Debug, clap::Args)]
@@ -191,21 +187,6 @@ fn score_json(args: &MasksArgs, truth: &Path) -> Result<ExitCode, CliError> {
         say!("{}", scores.table());
         scores.notes().iter().for_each(|note| say!("{note}"));
     })
-}
-
-/// For people, unless `--json` stands without a file; as JSON where `--json` says.
-fn show(json: Option<&Path>, figures: &impl Serialize, people: impl FnOnce()) -> Result<ExitCode, CliError> {
-    let text = || serde_json::to_string_pretty(figures).expect("figures are plain data with text keys");
-    match json {
-        Some(path) if path == Path::new(STDOUT) => say!("{}", text()),
-        Some(path) => {
-            people();
-            atomic::write(path, text().as_bytes())
-                .map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        }
-        None => people(),
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn checkpoint(

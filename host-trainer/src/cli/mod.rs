@@ -11,6 +11,7 @@ mod device;
 mod error;
 mod evaluate;
 mod export;
+mod figures;
 mod graph;
 mod import;
 mod list;

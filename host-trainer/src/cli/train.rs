@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use super::compute::Compute;
 use super::{CliError, STOPPED, say};
 use crate::config::{Config, Stage, digest_of};
-use crate::pseudo::PseudoMasks;
-use crate::train::{Images, Job, ModelFile, Outcome, Session, Start, Teachers, TrainError};
+use crate::dataset::file_digest;
+use crate::pipeline::{SegmenterInputs, data_digest};
+use crate::train::{Images, Job, Outcome, Session, Start, index_for};
 
 /// Arguments of `pretrain` and `train`.
 #[derive(Debug, clap::Args)]
@@ -36,22 +37,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, stage: Stage) -> Result<ExitCode, CliError> {
     let context = args.compute.context()?;
     let config = Config::load(&args.config)?.with_quirks();
+    let index = index_for(&config, stage)?;
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
-    let pseudo = args.pseudo.as_deref().map(PseudoMasks::load).transpose().map_err(TrainError::from)?;
-    let teachers: Vec<ModelFile> =
-        args.teacher.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
+    let inputs = SegmenterInputs { init: None, pseudo: args.pseudo.clone(), teachers: args.teacher.clone() };
     let mut job = Job::new(&config, stage);
-    if pseudo.is_some() || !teachers.is_empty() {
-        let weights: Vec<String> =
-            teachers.iter().map(|model| shared::bundle::sha256_hex(&model.params.to_bytes())).collect();
-        job.digest = digest_of(&serde_json::json!([job.digest, pseudo, weights]));
-    }
+    let read = inputs.pseudo.iter().chain(&inputs.teachers).map(|path| file_digest(path));
+    let read: Vec<String> = read.collect::<Result<_, _>>()?;
+    job.digest = digest_of(&serde_json::json!([job.digest, data_digest(&index), read]));
     let mut session = Session::open(job, &args.out, &start, context.device)?;
-    let images = Images::of_config(&config, stage, None, pseudo.as_ref())?;
-    let mut task = images.task(&config, stage, context.device)?;
-    if !teachers.is_empty() {
-        task.teachers = Some(Teachers::new(&config, &teachers, context.device)?);
-    }
+    let task =
+        inputs.task(&context, &config, stage, |pseudo| Images::of_splits(&config, stage, &index, pseudo))?;
     let outcome = session.run(&task, &context.stop, context.workers)?;
     if let Some(best) = session.best() {
         let path = session.run_dir().best();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::compute::Compute;
 use super::{CliError, STOPPED, say};
 use crate::config::{Config, Gate, PseudoSpec, Saliency, Stage, digest_of};
-use crate::dataset::{Index, Split, data_root};
+use crate::dataset::{Index, Split, data_root, file_digest};
 use crate::pipeline::{classify, data_digest, learn_edges, look, make_pseudo_masks};
 use crate::train::{Outcome, Roles, RunDir};
 
@@ -130,18 +130,14 @@ pub(super) fn edges(args: &EdgesArgs) -> Result<ExitCode, CliError> {
     let (config, index) = open(&args.common.config)?;
     let classifier = RunDir::new(&args.classifier).best();
     let gate = config.gate(args.gate);
-    let read = |path: &Path| {
-        let read = std::fs::read(path).map(|bytes| shared::bundle::sha256_hex(&bytes));
-        read.map_err(|source| CliError::Read { path: path.to_owned(), source })
-    };
     let shaping = serde_json::json!([
         config.digest(Stage::Edges),
         data_digest(&index),
         gate,
         config.findings,
         config.labels(),
-        read(&classifier)?,
-        read(&args.saliency)?,
+        file_digest(&classifier)?,
+        file_digest(&args.saliency)?,
     ]);
     let digest = digest_of(&shaping);
     let files = (classifier.as_path(), args.saliency.as_path());

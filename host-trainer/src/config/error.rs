@@ -28,3 +28,13 @@ pub enum ConfigError {
         reason: String,
     },
 }
+
+impl ConfigError {
+    /// The same of a field below `place`.
+    pub(super) fn within(self, place: &str) -> Self {
+        match self {
+            Self::Field { field, reason } => Self::Field { field: format!("{place}.{field}"), reason },
+            other => other,
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub use error::ConfigError;
 pub use export::ExportSpec;
 pub use learning::{ConsistencySpec, DistillationSpec, Method};
 pub use stage::{Stage, StageSpec};
-pub use study::{ArmSpec, Init, StudySpec};
+pub use study::{ArmSpec, Init, Overrides, StudySpec};
 pub use weak::{ClassifierSpec, FindingConfig, Gate, IrnetSpec, PseudoSpec, Saliency};
 
 use crate::dataset::augment::AugmentSpec;

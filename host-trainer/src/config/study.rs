@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use super::{ConfigError, PseudoSpec};
 use crate::net::Width;
@@ -52,6 +53,33 @@ pub struct ArmSpec {
     /// Only these budgets; empty: all of the study's.
     #[serde(default)]
     pub budgets: Vec<usize>,
+    /// Settings that are others than the experiment's.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub with: Overrides,
+}
+
+/// Settings of one arm that replace the experiment's, table by table: what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overrides {
+    /// Of `[train]`.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub train: Table,
+    /// Of `[consistency]`.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub consistency: Table,
+    /// Of `[distillation]`.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub distillation: Table,
+    /// Of `[augment]`.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub augment: Table,
+}
+
+impl Overrides {
+    fn is_empty(&self) -> bool {
+        [&self.train, &self.consistency, &self.distillation, &self.augment].iter().all(|t| t.is_empty())
+    }
 }
 
 /// Where the weights of a segmenter begin.

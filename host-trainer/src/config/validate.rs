@@ -108,6 +108,10 @@ impl Config {
         self.irnet.validate()?;
         if let Some(study) = &self.study {
             study.validate(!self.findings.is_empty())?;
+            for arm in &study.arms {
+                let own = Self { study: None, ..self.clone().for_arm(arm, self.seed)? };
+                own.validate().map_err(|error| error.within(&format!("study.arm.{}.with", arm.name)))?;
+            }
         }
         self.pretrain.validate(Stage::Pretrain)?;
         self.train.validate(Stage::Train)

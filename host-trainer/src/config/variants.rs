@@ -1,6 +1,10 @@
 //! A configuration with some of its settings replaced, as the steps of a study need it.
 
-use super::{ArmSpec, Config, Gate};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::{ArmSpec, Config, ConfigError, Gate};
 use crate::net::Width;
 
 impl Config {
@@ -19,11 +23,25 @@ impl Config {
     }
 
     /// As an arm of a study trains its segmenter.
-    #[must_use]
-    pub fn for_arm(self, arm: &ArmSpec, seed: u64) -> Self {
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`] if a setting of [`ArmSpec::with`] does not exist or cannot have that value.
+    pub fn for_arm(self, arm: &ArmSpec, seed: u64) -> Result<Self, ConfigError> {
         let mut this = self.with_seed(seed).with_width(arm.width);
+        let over = |name: &str| format!("study.arm.{}.with.{name}", arm.name);
+        overlay(&mut this.train, &arm.with.train, || over("train"))?;
+        overlay(&mut this.distillation, &arm.with.distillation, || over("distillation"))?;
+        overlay(&mut this.augment, &arm.with.augment, || over("augment"))?;
         this.consistency = if arm.consistency { Some(this.consistency.unwrap_or_default()) } else { None };
-        this
+        match &mut this.consistency {
+            Some(spec) => overlay(spec, &arm.with.consistency, || over("consistency"))?,
+            None if arm.with.consistency.is_empty() => (),
+            None => {
+                let reason = "the arm goes without consistency: set consistency = true".into();
+                return Err(ConfigError::Field { field: over("consistency"), reason });
+            }
+        }
+        Ok(this)
     }
 
     /// A gate as the configuration wants it: none with the quirks of the paper's code.
@@ -46,5 +64,88 @@ impl Config {
             }
         }
         self
+    }
+}
+
+/// Replaces what `changes` names.
+fn overlay<T: Serialize + DeserializeOwned>(
+    settings: &mut T,
+    changes: &Table,
+    name: impl Fn() -> String,
+) -> Result<(), ConfigError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let bad = |reason: String| ConfigError::Field { field: name(), reason: reason.trim_end().to_owned() };
+    let mut table = Table::try_from(&*settings).map_err(|error| bad(error.to_string()))?;
+    merge(&mut table, changes);
+    *settings = table.try_into().map_err(|error: toml::de::Error| bad(error.to_string()))?;
+    Ok(())
+}
+
+fn merge(table: &mut Table, changes: &Table) {
+    for (key, change) in changes {
+        match (table.get_mut(key), change) {
+            (Some(Value::Table(inner)), Value::Table(change)) => merge(inner, change),
+            _ => drop(table.insert(key.clone(), change.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "torch")]
+mod tests {
+    use crate::config::{Config, tiny};
+
+    fn with(changes: &str) -> Result<Config, String> {
+        let config = tiny(
+            "[study]\nseeds = [1]\nbudgets = [2]\nreference = \"a\"\n[[study.arm]]\nname = \"a\"\n\
+             [[study.arm]]\nname = \"b\"\nconsistency = true",
+        );
+        let mut arm = config.study.as_ref().unwrap().arms[1].clone();
+        arm.with = toml::from_str(changes).map_err(|error| error.to_string())?;
+        config.for_arm(&arm, 1).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_arm_replaces_what_it_names_and_nothing_else() {
+        let (plain, changed) = (
+            with("").unwrap(),
+            with("[train]\nsteps = 7\n[consistency.views]\nbatch = 9\n[augment]\nenabled = false").unwrap(),
+        );
+        let mut expected = plain;
+        expected.train.steps = 7;
+        expected.consistency.as_mut().unwrap().views.batch = 9;
+        expected.augment.enabled = false;
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn a_setting_that_does_not_exist_is_named() {
+        let error = with("[train]\nstep = 7").unwrap_err();
+        assert!(error.contains("study.arm.b.with.train") && error.contains("step"), "{error}");
+        let error = with("[consistency]\nviews = 3").unwrap_err();
+        assert!(error.contains("study.arm.b.with.consistency"), "{error}");
+        assert!(with("[classifier]\nholdout = 0.5").is_err());
+    }
+
+    #[test]
+    fn settings_of_a_study_are_checked_as_the_experiments_are() {
+        let study = |consistency: bool, with: &str| {
+            let mut config =
+                tiny("[study]\nseeds = [1]\nbudgets = [2]\nreference = \"a\"\n[[study.arm]]\nname = \"a\"");
+            let arm = &mut config.study.as_mut().unwrap().arms[0];
+            (arm.consistency, arm.with) = (consistency, toml::from_str(with).unwrap());
+            let mut other = arm.clone();
+            (other.name, other.consistency, other.with) = ("plain".into(), false, Default::default());
+            config.study.as_mut().unwrap().arms.insert(0, other);
+            config.study.as_mut().unwrap().reference = "plain".into();
+            config.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(study(true, "[consistency]\nconfidence = 0.8"), Ok(()));
+        let error = study(true, "[consistency]\nconfidence = 0.3").unwrap_err();
+        assert!(error.contains("study.arm.a.with") && error.contains("confidence"), "{error}");
+        let error = study(false, "[consistency]\nconfidence = 0.8").unwrap_err();
+        assert!(error.contains("consistency = true"), "{error}");
     }
 }

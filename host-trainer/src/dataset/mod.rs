@@ -43,6 +43,7 @@ pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
 pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
 pub use plan::{BatchPlan, DrawKind, PlanSpec, Pools};
 pub use promised::Promised;
+pub(crate) use promised::file_digest;
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
 #[cfg(feature = "torch")]

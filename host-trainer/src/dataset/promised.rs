@@ -41,8 +41,8 @@ impl Promised {
     }
 }
 
-/// SHA-256 of an image's file.
-pub(super) fn file_digest(path: &Path) -> Result<String, DatasetError> {
+/// SHA-256 of a file.
+pub(crate) fn file_digest(path: &Path) -> Result<String, DatasetError> {
     let bytes = fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     Ok(sha256_hex(&bytes))
 }

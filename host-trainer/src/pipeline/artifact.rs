@@ -1,10 +1,10 @@
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Machine, PipelineError};
-use crate::train::atomic;
+use crate::train::{FolderLock, atomic};
 
 /// The folder of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,6 @@ pub struct ArtifactInfo {
     /// What computed it; steps of older versions do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
-}
-
-/// A held lock; dropped, others may work in the folder.
-#[derive(Debug)]
-pub struct Held {
-    _file: File,
 }
 
 const INFO: &str = "artifact.json";
@@ -83,19 +77,9 @@ impl Artifact {
     }
 
     /// Makes the folder and takes its lock; none if another process works on the step.
-    pub fn lock(&self) -> Result<Option<Held>, PipelineError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| PipelineError::Io { path, source }
-        };
-        fs::create_dir_all(&self.dir).map_err(io(&self.dir))?;
-        let path = self.file(LOCK);
-        let file = File::create(&path).map_err(io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Held { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(PipelineError::Io { path, source }),
-        }
+    pub fn lock(&self) -> Result<Option<FolderLock>, PipelineError> {
+        FolderLock::take(&self.dir, LOCK)
+            .map_err(|source| PipelineError::Io { path: self.file(LOCK), source })
     }
 
     /// Marks the step as done.

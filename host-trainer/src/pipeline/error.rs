@@ -3,6 +3,9 @@ use std::path::PathBuf;
 /// Why an experiment cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
+    /// A setting of an arm.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     /// The images.
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use super::{PipelineError, data_digest};
-use crate::config::{ArmSpec, Config, Gate, Init, PseudoSpec, Saliency, Stage, StudySpec, digest_of};
+use crate::config::{
+    ArmSpec, Config, Gate, Init, Overrides, PseudoSpec, Saliency, Stage, StudySpec, digest_of,
+};
 use crate::dataset::Index;
 use crate::net::Width;
 
@@ -113,8 +115,12 @@ impl Plan {
     ) -> Result<usize, PipelineError> {
         let segmenter = self.segmenter(config, arm, budget, fold, seed)?;
         let tag = tag(arm, budget, fold, seed);
-        let settings =
+        let mut settings =
             json!({ "preprocess": config.preprocess, "classes": config.classes, "derived": config.derived });
+        if fold.is_some() {
+            // Earlier versions took 0.5 there.
+            settings["thresholds"] = json!("learned");
+        }
         let kind = StepKind::Evaluation { arm: arm.clone(), budget, fold };
         self.add(kind, seed, format!("evaluation-{tag}"), vec![segmenter], settings)
     }
@@ -143,7 +149,7 @@ impl Plan {
                 inputs.push(self.segmenter(config, &teaching, budget, fold, seed)?);
             }
         }
-        let of_arm = config.clone().for_arm(arm, seed);
+        let of_arm = config.clone().for_arm(arm, seed)?;
         let settings = json!({
             "digest": of_arm.digest(Stage::Train),
             "strong": arm.strong,
@@ -247,6 +253,7 @@ fn single(config: &Config) -> StudySpec {
         teachers: None,
         width: None,
         budgets: Vec::new(),
+        with: Overrides::default(),
     };
     StudySpec {
         seeds: vec![config.seed],

@@ -211,13 +211,12 @@ impl<'a> Runner<'a> {
                     next += 1;
                 }
                 inputs.teachers = (next..step.inputs.len()).map(best).collect();
-                let config = config.for_arm(arm, step.seed);
+                let config = config.for_arm(arm, step.seed)?;
                 return train_segmenter(context, &config, Stage::Train, &roles, &inputs, digest, out);
             }
             StepKind::Evaluation { arm, budget, fold } => {
                 let roles = self.roles(*budget, *fold, step.seed)?;
-                let images = (roles.training.validation.as_slice(), roles.test.as_slice());
-                evaluate_segmenter(context, &config, &best(0), &taught(&config, arm), images, out)?;
+                evaluate_segmenter(context, &config, &best(0), &taught(&config, arm), &roles, out)?;
             }
             StepKind::Report => {
                 let results = StudyResults::gather(self.config, &self.plan, |step| self.artifact(step))?;

@@ -72,6 +72,12 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// Somebody works in the folder.
+    #[error("another process trains in {path}; wait for it, or choose another --out")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder or a file in it cannot be written.
     #[error("failed to write {path}: {source}")]
     Io {

@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use tch::Device;
@@ -47,25 +46,14 @@ impl Roles {
 }
 
 impl Images {
-    /// What a stage of a configuration learns from, by the splits. `root` is the data folder (default:
-    /// [`data_root`]). Pretraining does without radiographs if the data folder is missing; it validates on phantoms
-    /// then.
-    pub fn of_config(
+    /// What a stage of a configuration learns from, by the splits of `index`.
+    pub fn of_splits(
         config: &Config,
         stage: Stage,
-        root: Option<&Path>,
+        index: &Index,
         pseudo: Option<&PseudoMasks>,
     ) -> Result<Self, TrainError> {
-        let index = match root.map_or_else(data_root, |root| Ok(root.to_owned())) {
-            _ if config.data.is_empty() => Index::default(),
-            Ok(root) => config.index(&root)?,
-            Err(DatasetError::NoRoot { .. }) if stage == Stage::Pretrain => {
-                tracing::warn!("no data folder found: validating on phantoms");
-                Index::default()
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut images = Self::load(config, stage, &Roles::of_splits(&index), pseudo)?;
+        let mut images = Self::load(config, stage, &Roles::of_splits(index), pseudo)?;
         if images.validation.is_empty() {
             images.validation = held_out_phantoms(config)?;
         }
@@ -157,6 +145,22 @@ impl Images {
             teachers: None,
             auxiliary_weight: spec.auxiliary_weight,
         })
+    }
+}
+
+/// The radiographs that a stage asks for. Pretraining does without any if the data folder is missing; it validates on
+/// phantoms then.
+pub fn index_for(config: &Config, stage: Stage) -> Result<Index, DatasetError> {
+    if config.data.is_empty() {
+        return Ok(Index::default());
+    }
+    match data_root() {
+        Ok(root) => config.index(&root),
+        Err(DatasetError::NoRoot { .. }) if stage == Stage::Pretrain => {
+            tracing::warn!("no data folder found: validating on phantoms");
+            Ok(Index::default())
+        }
+        Err(error) => Err(error),
     }
 }
 

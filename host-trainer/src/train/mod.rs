@@ -7,6 +7,7 @@
 
 pub(crate) mod atomic;
 mod checkpoint;
+mod folder_lock;
 mod history;
 mod model_file;
 mod run_dir;
@@ -48,6 +49,7 @@ pub(crate) mod upload;
 mod validation;
 
 pub use checkpoint::{BestSoFar, Checkpoint, CheckpointError, TrainState};
+pub use folder_lock::FolderLock;
 pub use history::{History, HistoryError, HistoryRow};
 pub use model_file::{ModelFile, ModelInfo};
 pub use run_dir::RunDir;
@@ -61,7 +63,7 @@ pub use ema::Ema;
 #[cfg(feature = "torch")]
 pub use error::TrainError;
 #[cfg(feature = "torch")]
-pub use images::{Images, Roles, validation_samples};
+pub use images::{Images, Roles, index_for, validation_samples};
 #[cfg(feature = "torch")]
 pub use job::Job;
 #[cfg(feature = "torch")]

@@ -82,7 +82,7 @@ pub(crate) fn upload_batch(batch: &Batch, device: Device) -> Result<(Tensor, Tar
 mod tests {
     use super::*;
     use crate::config::{Config, Stage, tiny};
-    use crate::dataset::BatchSource as _;
+    use crate::dataset::{BatchSource as _, Index};
     use crate::evaluate::Predictor;
     use crate::net::torch::from_tensor;
     use crate::train::{Images, Job, Trainer, validation_samples};
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn an_auxiliary_head_learns_beside_the_masks_and_gates_them() {
         let config = config();
-        let images = Images::of_config(&config, Stage::Pretrain, None, None).unwrap();
+        let images = Images::of_splits(&config, Stage::Pretrain, &Index::default(), None).unwrap();
         let task = images.task(&config, Stage::Pretrain, Device::Cpu).unwrap();
         let (mut trainer, _) = Trainer::new(&Job::new(&config, Stage::Pretrain), Device::Cpu, None).unwrap();
         let head = |trainer: &Trainer| {
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_student_learns_from_teachers() {
         let config = Config { consistency: None, ..config() };
-        let images = Images::of_config(&config, Stage::Pretrain, None, None).unwrap();
+        let images = Images::of_splits(&config, Stage::Pretrain, &Index::default(), None).unwrap();
         let mut task = images.task(&config, Stage::Pretrain, Device::Cpu).unwrap();
         let net = |seed| TorchNet::new(&config.graph(), Device::Cpu, seed).unwrap();
         let (student, average, batch) = (net(1), net(1), task.plan.batch(0));

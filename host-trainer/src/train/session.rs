@@ -9,8 +9,8 @@ use super::checkpoint::BestSoFar;
 use super::events::EventLog;
 use super::progress::{Progress, Window};
 use super::{
-    Checkpoint, History, HistoryRow, Job, ModelFile, ModelInfo, RunDir, Scores, StopFlag, Task, TrainError,
-    Trainer,
+    Checkpoint, FolderLock, History, HistoryRow, Job, ModelFile, ModelInfo, RunDir, Scores, StopFlag, Task,
+    TrainError, Trainer,
 };
 use crate::dataset::Loader;
 use crate::report::draw_curves;
@@ -23,7 +23,12 @@ pub struct Session {
     trainer: Trainer,
     history: History,
     events: EventLog,
+    /// Two trainings in one folder would overwrite each other's checkpoints.
+    _lock: FolderLock,
 }
+
+/// The lock of a training's folder. The steps of a study hold another one, on everything that lies there.
+const LOCK: &str = ".training.lock";
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +55,15 @@ pub enum Start {
 }
 
 impl Session {
-    /// Opens the folder: creates it for a new run (it must hold no run yet), or reads its checkpoint.
+    /// Opens the folder: creates it for a new run (it must hold no run yet), or reads its checkpoint. As long as the
+    /// session lives, no other one opens the folder.
     pub fn open(job: Job, out: &Path, start: &Start, device: Device) -> Result<Self, TrainError> {
         let run = RunDir::new(out);
+        if *start == Start::Resume && !run.latest().exists() {
+            return Err(TrainError::NothingToResume { path: run.latest() });
+        }
+        let lock = FolderLock::take(out, LOCK).map_err(io_error(out))?;
+        let lock = lock.ok_or_else(|| TrainError::Busy { path: out.to_owned() })?;
         let (metric, labels) = (job.metric, job.labels.clone());
         let (trainer, history) = match start {
             Start::Resume => {
@@ -80,7 +91,7 @@ impl Session {
             }
         };
         let events = EventLog::open(run.path()).map_err(io_error(run.path()))?;
-        Ok(Self { job, run, trainer, history, events })
+        Ok(Self { job, run, trainer, history, events, _lock: lock })
     }
 
     /// Trains until the last step or until `stop` is raised.
@@ -238,9 +249,6 @@ impl Session {
 
 fn read_checkpoint(job: &Job, run: &RunDir) -> Result<Checkpoint, TrainError> {
     let path = run.latest();
-    if !path.exists() {
-        return Err(TrainError::NothingToResume { path });
-    }
     let checkpoint = Checkpoint::load(&path)?;
     let found = checkpoint.state.stage;
     if found != job.stage {
@@ -266,6 +274,7 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
 mod tests {
     use super::*;
     use crate::config::{Config, Stage, tiny};
+    use crate::dataset::Index;
     use crate::train::Images;
 
     fn config() -> Config {
@@ -292,7 +301,7 @@ mod tests {
     #[test]
     fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         let (config, dir) = (config(), tempfile::tempdir().unwrap());
-        let data = Images::of_config(&config, Stage::Pretrain, None, None)
+        let data = Images::of_splits(&config, Stage::Pretrain, &Index::default(), None)
             .unwrap()
             .task(&config, Stage::Pretrain, Device::Cpu)
             .unwrap();
@@ -331,6 +340,17 @@ mod tests {
         let start = Start::New { init: Some(whole.best()) };
         let next = Session::open(Job::new(&config, Stage::Train), &next, &start, Device::Cpu).unwrap();
         assert_eq!(next.trainer.averaged().to_params(), model.params);
+    }
+
+    #[test]
+    fn two_sessions_do_not_share_a_folder() {
+        let (config, dir) = (config(), tempfile::tempdir().unwrap());
+        let fresh = Start::New { init: None };
+        let first = session(&config, dir.path(), &fresh).unwrap();
+        let error = session(&config, dir.path(), &fresh).unwrap_err();
+        assert!(matches!(error, TrainError::Busy { .. }), "{error}");
+        drop(first);
+        session(&config, dir.path(), &fresh).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use image_hasher::{HashAlg, HasherConfig};
 use sha2::{Digest as _, Sha256};
 use shared::mask::Rle;
 
-use super::super::promised::file_digest;
+use super::super::file_digest;
 use super::super::{DatasetError, Promised, Record, load_annotated};
 
 /// Side of the perceptual hash: 16 × 16 bits tell radiographs apart, which all look alike in 8 × 8.

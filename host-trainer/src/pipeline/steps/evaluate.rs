@@ -3,14 +3,16 @@ use std::path::Path;
 use super::pictures::{choose_cases, create, draw_case, save, save_json};
 use super::{Context, bar};
 use crate::config::Config;
-use crate::dataset::{Record, Split, load_annotated, load_samples};
+use crate::dataset::{Split, load_annotated, load_samples};
 use crate::evaluate::{Judge, Predictor, StoredCounts, count_images, write_counts};
 use crate::net::TorchNet;
-use crate::pipeline::PipelineError;
+use crate::pipeline::{PipelineError, StudyRoles};
+
 use crate::train::ModelFile;
 
-/// Judges a segmenter on `test` images at source resolution. Thresholds are those that are best on `validation`, or 0.5
-/// if there is none. `taught` are the places of the labels that it is taught: cases are chosen by these. Into `out`:
+/// Judges a segmenter on the test images at source resolution. Thresholds are those that are best on the validation
+/// images; where there are none (cross-validation), on the expert masks that it learned from; where there are none
+/// either, 0.5. `taught` are the places of the labels that it is taught: cases are chosen by these. Into `out`:
 ///
 /// ```text
 /// counts.json             pixels, from which all figures follow
@@ -24,18 +26,22 @@ pub fn evaluate_segmenter(
     config: &Config,
     model: &Path,
     taught: &[usize],
-    (validation, test): (&[Record], &[Record]),
+    StudyRoles { training, test }: &StudyRoles,
     out: &Path,
 ) -> Result<(), PipelineError> {
     let model = ModelFile::load(model)?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, context.device)?;
     let mut predictor = Predictor::new(config, net);
     let labels = config.labels();
-    if !validation.is_empty() {
-        let samples = load_samples(validation, &labels, &config.preprocess)?;
-        let fitted = predictor.fit(&samples)?;
-        save_json(&fitted.thresholds.curves(&labels), &out.join("thresholds.json"))?;
-        save_json(&fitted.reliability.diagrams(&labels), &out.join("reliability.json"))?;
+    let held_out = !training.validation.is_empty();
+    let fitting = if held_out { &training.validation } else { &training.strong };
+    if !fitting.is_empty() {
+        let fitted = predictor.fit(&load_samples(fitting, &labels, &config.preprocess)?)?;
+        // Curves over images that were learned from would flatter.
+        if held_out {
+            save_json(&fitted.thresholds.curves(&labels), &out.join("thresholds.json"))?;
+            save_json(&fitted.reliability.diagrams(&labels), &out.join("reliability.json"))?;
+        }
     }
     let judge = Judge::new(config);
     let progress = bar("evaluation", test.len());

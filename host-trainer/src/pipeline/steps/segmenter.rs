@@ -4,7 +4,7 @@ use super::{Context, train};
 use crate::config::{Config, Stage};
 use crate::pipeline::PipelineError;
 use crate::pseudo::PseudoMasks;
-use crate::train::{Images, Job, ModelFile, Outcome, Roles, Teachers};
+use crate::train::{Images, Job, ModelFile, Outcome, Roles, Segmentation, Teachers, TrainError};
 
 /// What a segmenter learns from beside images.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,26 @@ pub struct SegmenterInputs {
     pub teachers: Vec<PathBuf>,
 }
 
+impl SegmenterInputs {
+    /// The task of learning from these and from what `images` reads; it is given the pseudo-masks.
+    pub fn task(
+        &self,
+        context: &Context,
+        config: &Config,
+        stage: Stage,
+        images: impl FnOnce(Option<&PseudoMasks>) -> Result<Images, TrainError>,
+    ) -> Result<Segmentation, PipelineError> {
+        let pseudo = self.pseudo.as_deref().map(PseudoMasks::load).transpose()?;
+        let mut task = images(pseudo.as_ref())?.task(config, stage, context.device)?;
+        if !self.teachers.is_empty() {
+            let models: Vec<ModelFile> =
+                self.teachers.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
+            task.teachers = Some(Teachers::new(config, &models, context.device)?);
+        }
+        Ok(task)
+    }
+}
+
 /// Trains a segmenter in a stage of the configuration.
 pub fn train_segmenter(
     context: &Context,
@@ -27,14 +47,7 @@ pub fn train_segmenter(
     digest: String,
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
-    let pseudo = inputs.pseudo.as_deref().map(PseudoMasks::load).transpose()?;
-    let images = Images::load(config, stage, roles, pseudo.as_ref())?;
-    let mut task = images.task(config, stage, context.device)?;
-    if !inputs.teachers.is_empty() {
-        let models: Vec<ModelFile> =
-            inputs.teachers.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
-        task.teachers = Some(Teachers::new(config, &models, context.device)?);
-    }
+    let task = inputs.task(context, config, stage, |pseudo| Images::load(config, stage, roles, pseudo))?;
     let job = Job { digest, ..Job::new(config, stage) };
     train(context, job, inputs.init.as_deref(), &task, out)
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::config::{ArmSpec, Gate, Init, PseudoSpec, Saliency};
+use toml::{Table, Value};
+
+use crate::config::{ArmSpec, Gate, Init, Overrides, PseudoSpec, Saliency};
 use crate::evaluate::{MIN_PATIENTS, Paired, Protocol};
 use crate::net::Width;
 use crate::pipeline::Cell;
@@ -46,7 +48,31 @@ pub(super) fn lessons(arm: &ArmSpec) -> String {
         Width::Half => "; a network of half width",
         Width::Quarter => "; a network of a quarter of the width",
     });
-    parts.join(" + ") + width
+    let mut text = parts.join(" + ") + width;
+    let changes = settings(&arm.with);
+    if !changes.is_empty() {
+        text += &format!("; {}", changes.join(", "));
+    }
+    text
+}
+
+/// The settings of an arm that are others than the experiment's: `train.steps = 900`.
+fn settings(with: &Overrides) -> Vec<String> {
+    fn tell(place: &str, table: &Table, told: &mut Vec<String>) {
+        for (key, value) in table {
+            match value {
+                Value::Table(inner) => tell(&format!("{place}.{key}"), inner, told),
+                value => told.push(format!("{place}.{key} = {value}")),
+            }
+        }
+    }
+    let mut told = Vec::new();
+    let Overrides { train, consistency, distillation, augment } = with;
+    let tables = [("train", train), ("consistency", consistency)];
+    for (name, table) in tables.into_iter().chain([("distillation", distillation), ("augment", augment)]) {
+        tell(name, table, &mut told);
+    }
+    told
 }
 
 fn pseudo(spec: &PseudoSpec) -> String {
@@ -222,12 +248,17 @@ mod tests {
             teachers: Some("mix".into()),
             width: None,
             budgets: Vec::new(),
+            with: Overrides::default(),
         };
         let text = lessons(&arm);
         for part in ["expert masks", "Grad-CAM refined by IRNet", "consistency", "arm mix"] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("width"));
-        assert!(lessons(&ArmSpec { width: Some(Width::Half), ..arm }).ends_with("; a network of half width"));
+        let narrow = ArmSpec { width: Some(Width::Half), ..arm };
+        assert!(lessons(&narrow).ends_with("; a network of half width"));
+        let with = toml::from_str("train = { steps = 9 }\nconsistency = { views = { batch = 2 } }").unwrap();
+        let text = lessons(&ArmSpec { with, ..narrow });
+        assert!(text.ends_with("width; train.steps = 9, consistency.views.batch = 2"), "{text}");
     }
 }
