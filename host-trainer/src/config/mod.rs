@@ -100,7 +100,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassConfig {
-    /// Machine name, snake case; a phantom structure of the same label gives synthetic masks.
+    /// Machine name, snake case; a phantom structure of the same label, or those that
+    /// `phantom.classes` names, give synthetic masks.
     pub label: String,
     /// Name for people.
     pub name: String,

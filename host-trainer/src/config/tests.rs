@@ -38,6 +38,8 @@ fn mistakes_are_named() {
         ("[augment]\nscale = [1.2, 0.8]\n", "augment.scale"),
         ("[augment]\nnoise_probability = 1.5\n", "augment.noise_probability"),
         ("[phantom]\nmin_aspect = nan\n", "min_aspect"),
+        ("[phantom.classes]\nribs = [\"heart\"]\n", "phantom.classes.ribs"),
+        ("[phantom.classes]\nheart = []\n", "phantom.classes.heart"),
         ("[phantom]\nsize = 100\nmin_aspect = 0.5\n", "must reach 64"),
         ("[export]\nmask_max_side = 9000\n", "mask_max_side"),
         ("[data.a]\npath = \"a\"\n", "missing field `format`"),

@@ -67,12 +67,19 @@ impl Config {
         if let Some((field, reason)) = self.augment.fault() {
             return bad(&format!("augment.{field}"), reason.into());
         }
-        let PhantomSpec { size, min_aspect, .. } = self.phantom;
+        let PhantomSpec { size, min_aspect, .. } = &self.phantom;
+        let (size, min_aspect) = (*size, *min_aspect);
         if !(64..=4096).contains(&size) || !(0.1..=1.0).contains(&min_aspect) {
             return bad("phantom", "size must lie in 64..=4096 and min_aspect in 0.1..=1".into());
         }
         if (size as f32 * min_aspect).round() < 64.0 {
             return bad("phantom", "size times min_aspect must reach 64".into());
+        }
+        for (label, structures) in &self.phantom.classes {
+            if !labels.contains(label) || structures.is_empty() {
+                let reason = "must be one of the classes and join at least one structure".into();
+                return bad(&format!("phantom.classes.{label}"), reason);
+            }
         }
         let ExportSpec { mask_max_side, min_agreement, .. } = self.export;
         if !(16..=8192).contains(&mask_max_side) {

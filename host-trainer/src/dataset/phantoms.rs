@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use shared::mask::Mask;
 use shared::phantom::{Phantom, PhantomParams, Structure, render};
 use shared::preprocess::PreprocessSpec;
 
@@ -23,11 +25,15 @@ pub struct PhantomSpec {
     pub min_aspect: f32,
     /// Seed of the pool, apart from the training's.
     pub seed: u64,
+    /// Structures whose union is a class. A class that is not named here is the structure of its own label, or
+    /// unknown on phantoms.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, Vec<Structure>>,
 }
 
 impl Default for PhantomSpec {
     fn default() -> Self {
-        Self { pool: 400, size: 448, min_aspect: 0.8, seed: 1 }
+        Self { pool: 400, size: 448, min_aspect: 0.8, seed: 1, classes: BTreeMap::new() }
     }
 }
 
@@ -48,10 +54,10 @@ pub fn phantom_pool(
     labels: &[String],
     preprocess: &PreprocessSpec,
 ) -> Result<Vec<Sample>, DatasetError> {
-    let structures: Vec<_> = labels.iter().map(|label| structure(label)).collect();
+    let structures: Vec<_> = labels.iter().map(|label| structures(spec, label)).collect();
     in_parallel(spec.pool, |i| {
         let phantom = rendered(&pool_params(spec, i as u64))?;
-        let masks = structures.iter().map(|s| s.map(|s| phantom.mask(s).clone())).collect();
+        let masks = structures.iter().map(|joined| united(&phantom, joined)).collect();
         let name = format!("phantom/{i}");
         let annotated = Annotated {
             id: name.clone(),
@@ -103,8 +109,19 @@ pub fn write_phantom_folder(spec: &PhantomSpec, count: usize, out: &Path) -> Res
     write().map_err(|error| unwritten(&path, error))
 }
 
-fn structure(label: &str) -> Option<Structure> {
-    Structure::ALL.into_iter().find(|s| s.label() == label)
+fn structures(spec: &PhantomSpec, label: &str) -> Vec<Structure> {
+    let own = || Structure::ALL.into_iter().filter(|s| s.label() == label).collect();
+    spec.classes.get(label).cloned().unwrap_or_else(own)
+}
+
+/// The union of some structures; none of none.
+fn united(phantom: &Phantom, structures: &[Structure]) -> Option<Mask> {
+    let (first, others) = structures.split_first()?;
+    let mut mask = phantom.mask(*first).clone();
+    for other in others {
+        mask.merge(phantom.mask(*other));
+    }
+    Some(mask)
 }
 
 fn rendered(params: &PhantomParams) -> Result<Phantom, DatasetError> {
@@ -124,6 +141,18 @@ mod tests {
 
     fn preprocess() -> PreprocessSpec {
         PreprocessSpec { input_size: 64, ..PreprocessSpec::default() }
+    }
+
+    #[test]
+    fn a_class_may_join_structures() {
+        let mut spec = PhantomSpec { pool: 1, size: 128, ..PhantomSpec::default() };
+        let labels = ["left_lung", "right_lung", "lungs"].map(str::to_owned);
+        assert!(phantom_pool(&spec, &labels, &preprocess()).unwrap()[0].targets[2].is_none());
+        spec.classes.insert("lungs".into(), vec![Structure::LeftLung, Structure::RightLung]);
+        let samples = phantom_pool(&spec, &labels, &preprocess()).unwrap();
+        let [left, right, both] = [0, 1, 2].map(|class| samples[0].mask(class).unwrap());
+        assert!(both.area() > left.area().max(right.area()));
+        assert!(left.intersection(&both) + 4 >= left.area() && right.intersection(&both) + 4 >= right.area());
     }
 
     #[test]
