@@ -91,7 +91,8 @@ impl<'a> View<'a> {
 
     /// One comparison of each two arms over all sources: of the mean over classes, or of the only class that both are
     /// taught. Nothing of arms without either, as where a model has no figure of one of several classes: a class alone
-    /// does not stand for them. Kind by kind.
+    /// does not stand for them. Of arms without expert masks only the best one of a kind is compared with: who is better
+    /// than that is better than the others too. Kind by kind.
     pub(super) fn headlines(&self, protocol: Protocol) -> Vec<&'a Comparison> {
         let key = |c: &Comparison| (c.arm.clone(), c.budget, c.against.clone(), c.against_budget);
         let mut chosen: Vec<&Comparison> = Vec::new();
@@ -103,8 +104,21 @@ impl<'a> View<'a> {
                 chosen.push(comparison);
             }
         }
+        let rivals = chosen.clone();
+        chosen.retain(|c| rivals.iter().all(|other| !self.is_harder(other, c)));
         chosen.sort_by_key(|comparison| self.kind(comparison));
         chosen
+    }
+
+    /// Whether `a` compares the same with a better arm of the same kind, none of which has expert masks.
+    fn is_harder(&self, a: &Comparison, b: &Comparison) -> bool {
+        let what = |c: &Comparison| (c.arm.clone(), c.budget, c.class.clone(), self.kind(c));
+        let bar = |c: &Comparison| {
+            let cell = self.iou(&c.against, c.against_budget, &c.class, Protocol::Dataset);
+            cell.map_or(0.0, |cell| cell.interval.value)
+        };
+        let without = matches!(self.kind(b), Kind::OverPseudo | Kind::OverHelped);
+        without && what(a) == what(b) && bar(a) > bar(b)
     }
 
     /// The same comparison by another protocol.
@@ -190,6 +204,30 @@ mod tests {
         // mix and strong share two classes; with saliency they share the heart.
         assert!(shown.iter().all(|c| [&c.arm, &c.against].contains(&&"saliency".to_owned())), "{shown:?}");
         assert!(shown.len() == 2 && shown.iter().all(|c| c.class == "heart"));
+    }
+
+    #[test]
+    fn of_arms_without_expert_masks_the_best_one_is_compared_with() {
+        let (config, mut results) = (config(), results());
+        let mut better = results.study.arms[1].clone();
+        better.name = "better".into();
+        results.study.arms.push(better);
+        let mut cells: Vec<Cell> = results.cells.iter().filter(|c| c.arm == "saliency").cloned().collect();
+        for cell in &mut cells {
+            (cell.arm, cell.interval.value) = ("better".into(), cell.interval.value + 0.1);
+        }
+        results.cells.extend(cells);
+        let mut harder = results.comparisons.iter().find(|c| c.against == "saliency").unwrap().clone();
+        harder.against = "better".into();
+        results.comparisons.push(harder);
+        let view = View { results: &results, config: &config };
+        let against: Vec<&str> = view
+            .headlines(Protocol::Dataset)
+            .iter()
+            .filter(|c| c.arm == "mix")
+            .map(|c| c.against.as_str())
+            .collect();
+        assert_eq!(against, ["strong", "better"]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Numbers and settings in words.
 
-use std::fmt;
-
 use toml::{Table, Value};
 
 use crate::config::{ArmSpec, Gate, Init, Overrides, PseudoSpec, Saliency};
@@ -170,6 +168,16 @@ impl Verdict {
         }
     }
 
+    /// What stands before the gain.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Surely => "✔✔ ",
+            Self::Reached | Self::ReachedAlone => "✔ ",
+            Self::Missed => "✘ ",
+            Self::Perhaps | Self::MissedAlone | Self::Unknown => "",
+        }
+    }
+
     /// Whether the estimate reaches the mark.
     pub(super) fn is_reached(self) -> bool {
         matches!(self, Self::Surely | Self::Reached | Self::ReachedAlone)
@@ -179,20 +187,6 @@ impl Verdict {
 /// Tenths of a percent, which is what [`percent`] prints.
 fn permille(share: f64) -> f64 {
     (share * 1000.0).round()
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Surely => "reached, with the whole interval",
-            Self::Reached => "reached, but the interval goes below it",
-            Self::Perhaps => "not reached; the interval includes it",
-            Self::Missed => "not reached; the whole interval lies below it",
-            Self::ReachedAlone => "reached; too few patients for an interval",
-            Self::MissedAlone => "not reached; too few patients for an interval",
-            Self::Unknown => "cannot be told: the other has 0",
-        })
-    }
 }
 
 #[cfg(test)]
