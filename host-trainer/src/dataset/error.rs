@@ -38,6 +38,18 @@ pub enum DatasetError {
         /// Columns there are.
         columns: String,
     },
+    /// More than the machine can hold.
+    #[error(
+        "{what} take {needed} MiB of memory, and {free} MiB are free; lower preprocess.input_size, learn from fewer images, or close other programs"
+    )]
+    Memory {
+        /// What would be held.
+        what: String,
+        /// What it takes, MiB.
+        needed: u64,
+        /// What there is, MiB.
+        free: u64,
+    },
     /// A template is not well formed.
     #[error("template \"{template}\": {reason}")]
     Template {

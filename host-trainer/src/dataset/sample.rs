@@ -8,7 +8,7 @@ use shared::mask::{Mask, Rle};
 use shared::pixel::{ImageLimits, PixelFrame};
 use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
 
-use super::{DatasetError, MaskSource, Record};
+use super::{DatasetError, MaskSource, Record, ensure_room};
 
 /// An image in its own pixels with its masks, class by class.
 #[derive(Clone, Debug)]
@@ -145,6 +145,10 @@ pub fn load_samples_on(
     labels: &[String],
     spec: &PreprocessSpec,
 ) -> Result<Vec<Sample>, DatasetError> {
+    let planes = |record: &Record| labels.iter().filter(|label| record.masks.contains_key(*label)).count();
+    let bytes = |record: &Record| (2 + planes(record)) * spec.input_size * spec.input_size;
+    let bytes: u64 = records.iter().map(|record| bytes(record) as u64).sum();
+    ensure_room(&format!("{} decoded images", records.len()), bytes)?;
     in_parallel_on(workers, records.len(), |i| Ok(load_annotated(&records[i], labels)?.to_sample(spec)))
 }
 

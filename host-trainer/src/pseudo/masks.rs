@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use shared::mask::{Mask, Rle, RleError};
 
-use crate::dataset::Sample;
+use crate::dataset::{DatasetError, Sample, ensure_room};
 use crate::train::atomic;
 
 /// Pseudo-masks of many images on the model's grid.
@@ -21,6 +21,9 @@ pub struct PseudoMasks {
 /// Why pseudo-masks cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PseudoError {
+    /// The images.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
     /// The file cannot be read or written.
     #[error("failed to access {path}: {source}; check free space and permissions")]
     Io {
@@ -83,6 +86,8 @@ impl PseudoMasks {
 
     /// The samples that have a pseudo-mask, with it as target, a class each in the order of `labels`.
     pub fn attach(&self, samples: &[Sample], labels: &[String]) -> Result<Vec<Sample>, PseudoError> {
+        let masks: usize = samples.iter().map(|s| self.images.get(&s.id).map_or(0, BTreeMap::len)).sum();
+        ensure_room(&format!("{masks} pseudo-masks"), (masks * self.size * self.size) as u64)?;
         let mut with = Vec::new();
         for sample in samples {
             if sample.size() != self.size {
