@@ -15,6 +15,7 @@
 pub mod augment;
 mod batch;
 mod batch_source;
+mod coded;
 mod error;
 mod import;
 mod labelled;
@@ -36,6 +37,7 @@ mod unlabeled;
 
 pub use batch::Batch;
 pub use batch_source::{BatchSource, Named};
+pub use coded::CodedSample;
 pub use error::DatasetError;
 pub use import::{ImportOptions, ImportReport, ImportStep, Summary, SummaryRow, import};
 pub use labelled::{Labelled, LabelledBatch, LabelledDraw, LabelledPlan, label_of, load_labelled};

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rand::Rng as _;
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::{AugmentSpec, augment};
 use super::order::{nth_index, nth_of_epochs};
 use super::unlabeled::{UnlabeledBatch, ViewSpec};
-use super::{Batch, BatchSource, DatasetError, Sample, Stream, stream_rng};
+use super::{Batch, BatchSource, CodedSample, DatasetError, Sample, Stream, stream_rng};
 
 /// What a plan needs beside its images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct Pools {
     /// With experts' masks.
     pub strong: Vec<Sample>,
     /// With pseudo-masks.
-    pub weak: Vec<Sample>,
+    pub weak: Vec<CodedSample>,
     /// Synthetic.
     pub phantoms: Vec<Sample>,
     /// Without masks.
@@ -107,16 +108,16 @@ impl BatchPlan {
         }
     }
 
-    fn sample(&self, draw: u64) -> &Sample {
+    fn sample(&self, draw: u64) -> Cow<'_, Sample> {
         match self.kind(draw) {
             DrawKind::Real(nth) => self.radiograph(nth),
             DrawKind::Phantom(nth) => {
-                nth_of_epochs(&self.pools.phantoms, self.spec.seed, Stream::PhantomOrder, nth)
+                Cow::Borrowed(nth_of_epochs(&self.pools.phantoms, self.spec.seed, Stream::PhantomOrder, nth))
             }
         }
     }
 
-    fn radiograph(&self, nth: u64) -> &Sample {
+    fn radiograph(&self, nth: u64) -> Cow<'_, Sample> {
         let Pools { strong, weak, .. } = &*self.pools;
         let item = nth_index(strong.len() + weak.len(), self.spec.seed, Stream::Order, nth);
         let is_strong = match (strong.is_empty(), weak.is_empty()) {
@@ -126,8 +127,10 @@ impl BatchPlan {
                 stream_rng(self.spec.seed, Stream::Mix, nth).random::<f64>() < self.spec.strong_weight
             }
         };
-        let set = if is_strong { strong } else { weak };
-        &set[item % set.len()]
+        match is_strong {
+            true => Cow::Borrowed(&strong[item % strong.len()]),
+            false => Cow::Owned(weak[item % weak.len()].decoded()),
+        }
     }
 }
 
@@ -141,7 +144,7 @@ impl BatchSource for BatchPlan {
         for draw in first..first + self.spec.batch as u64 {
             let sample = self.sample(draw);
             ids.push(sample.id.clone());
-            examples.push(augment(sample, &self.augment, &mut stream_rng(seed, Stream::Augment, draw)));
+            examples.push(augment(&sample, &self.augment, &mut stream_rng(seed, Stream::Augment, draw)));
         }
         let mut batch = Batch::collate(number, ids, examples, mean, std);
         batch.unlabeled = self.spec.unlabeled.as_ref().map(|views| {
@@ -187,6 +190,10 @@ mod tests {
         (from..from + n).map(sample).collect()
     }
 
+    fn coded(n: usize, from: usize) -> Vec<CodedSample> {
+        pool(n, from).iter().map(|sample| CodedSample::new(sample, vec![None, None]).unwrap()).collect()
+    }
+
     fn plan(share: f64, real: usize, phantoms: usize) -> Result<BatchPlan, DatasetError> {
         let pools = Pools { strong: pool(real, 0), phantoms: pool(phantoms, 100), ..Pools::default() };
         BatchPlan::new(PlanSpec { phantom_share: share, ..spec() }, AugmentSpec::default(), pools)
@@ -223,7 +230,7 @@ mod tests {
 
     #[test]
     fn strong_images_come_as_often_as_their_weight_says() {
-        let pools = Pools { strong: pool(3, 0), weak: pool(50, 100), ..Pools::default() };
+        let pools = Pools { strong: pool(3, 0), weak: coded(50, 100), ..Pools::default() };
         let plan = BatchPlan::new(spec(), AugmentSpec::default(), pools).unwrap();
         let strong = |draw: &u64| plan.sample(*draw).id.parse::<usize>().unwrap() < 100;
         let share = (0..5000).filter(strong).count() as f64 / 5000.0;
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn weak_images_alone_are_drawn_whatever_the_weight() {
-        let pools = Pools { weak: pool(4, 100), ..Pools::default() };
+        let pools = Pools { weak: coded(4, 100), ..Pools::default() };
         let plan = BatchPlan::new(spec(), AugmentSpec::default(), pools).unwrap();
         assert!((0..20).all(|draw| plan.sample(draw).id.len() == 3));
     }

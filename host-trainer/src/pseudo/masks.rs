@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::mask::{Mask, Rle, RleError};
 
-use crate::dataset::{DatasetError, Sample, ensure_room};
+use crate::dataset::{CodedSample, Sample};
 use crate::train::atomic;
 
 /// Pseudo-masks of many images on the model's grid.
@@ -21,9 +20,6 @@ pub struct PseudoMasks {
 /// Why pseudo-masks cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PseudoError {
-    /// The images.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
     /// The file cannot be read or written.
     #[error("failed to access {path}: {source}; check free space and permissions")]
     Io {
@@ -85,21 +81,25 @@ impl PseudoMasks {
     }
 
     /// The samples that have a pseudo-mask, with it as target, a class each in the order of `labels`.
-    pub fn attach(&self, samples: &[Sample], labels: &[String]) -> Result<Vec<Sample>, PseudoError> {
-        let masks: usize = samples.iter().map(|s| self.images.get(&s.id).map_or(0, BTreeMap::len)).sum();
-        ensure_room(&format!("{masks} pseudo-masks"), (masks * self.size * self.size) as u64)?;
+    pub fn attach(&self, samples: &[Sample], labels: &[String]) -> Result<Vec<CodedSample>, PseudoError> {
         let mut with = Vec::new();
         for sample in samples {
+            let size = |found| PseudoError::Size { found, expected: sample.size() };
             if sample.size() != self.size {
-                return Err(PseudoError::Size { found: self.size, expected: sample.size() });
+                return Err(size(self.size));
             }
-            let target = |label: &String| -> Result<Option<Arc<[u8]>>, PseudoError> {
-                let mask = self.mask(&sample.id, label)?;
-                Ok(mask.map(|mask| mask.data().iter().map(|v| v * 255).collect()))
-            };
-            let targets: Vec<_> = labels.iter().map(target).collect::<Result<_, _>>()?;
-            if targets.iter().any(Option::is_some) {
-                with.push(Sample { targets, ..sample.clone() });
+            let Some(classes) = self.images.get(&sample.id) else { continue };
+            let codes: Vec<Option<Rle>> = labels.iter().map(|label| classes.get(label).cloned()).collect();
+            if let Some(other) = codes.iter().flatten().find(|code| code.size != [self.size; 2]) {
+                return Err(size(other.size[0]));
+            }
+            if codes.iter().any(Option::is_some) {
+                let coded = CodedSample::new(sample, codes).map_err(|(class, source)| PseudoError::Code {
+                    id: sample.id.clone(),
+                    class: labels[class].clone(),
+                    source,
+                })?;
+                with.push(coded);
             }
         }
         if with.is_empty() { Err(PseudoError::None(samples.len())) } else { Ok(with) }
@@ -141,8 +141,9 @@ mod tests {
         let labels = ["heart".to_owned(), "lungs".to_owned()];
         let with = masks.attach(&[sample("a"), sample("b")], &labels).unwrap();
         assert_eq!(with.len(), 1);
-        assert_eq!(with[0].mask(0), Some(Mask::from_fn(8, 8, |r, _| r < 3)));
-        assert_eq!(with[0].mask(1), None);
+        let sample = with[0].decoded();
+        assert_eq!(sample.mask(0), Some(Mask::from_fn(8, 8, |r, _| r < 3)));
+        assert_eq!(sample.mask(1), None);
     }
 
     #[test]
@@ -152,6 +153,7 @@ mod tests {
         let labels = ["heart".to_owned()];
         assert!(matches!(masks.attach(&[sample("a")], &labels), Err(PseudoError::Size { .. })));
         masks.size = 8;
+        assert!(matches!(masks.attach(&[sample("a")], &labels), Err(PseudoError::Size { found: 16, .. })));
         assert!(matches!(masks.attach(&[sample("b")], &labels), Err(PseudoError::None(1))));
     }
 }

@@ -114,11 +114,14 @@ impl Images {
             std: preprocess.std,
         };
         // A class that nothing teaches must not decide which weights are the best.
-        let learned = self.pools.strong.iter().chain(&self.pools.weak).chain(&self.pools.phantoms);
         let mut taught = vec![false; config.classes.len()];
-        for sample in learned {
-            taught.iter_mut().zip(&sample.targets).for_each(|(taught, target)| *taught |= target.is_some());
+        let mut learn = |annotated: &mut dyn Iterator<Item = bool>| {
+            taught.iter_mut().zip(annotated).for_each(|(taught, annotated)| *taught |= annotated);
+        };
+        for sample in self.pools.strong.iter().chain(&self.pools.phantoms) {
+            learn(&mut sample.targets.iter().map(Option::is_some));
         }
+        self.pools.weak.iter().for_each(|sample| learn(&mut sample.annotated()));
         let mut validation = self.validation;
         for sample in &mut validation {
             sample
