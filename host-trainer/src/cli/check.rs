@@ -18,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let config = Config::load(&args.config)?;
+    let config = Config::load(&args.config)?.with_quirks();
     let size = config.preprocess.input_size;
     let graph = config.graph();
     let (params, macs) = (graph.trainable_count(), graph.macs(size, size)? as f64 / 1e9);
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     for &stage in [Stage::Pretrain, Stage::Train].iter().chain(weak) {
         let spec = config.stage(stage);
         say!(
-            "{stage}: {} steps of {} images, digest {}",
+            "{stage}: {} steps of {} images, settings {}",
             spec.steps,
             spec.batch,
             &config.digest(stage)[..12]

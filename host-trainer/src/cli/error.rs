@@ -54,14 +54,6 @@ pub enum CliError {
         /// There are.
         known: String,
     },
-    /// A file cannot be read.
-    #[error("failed to read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// A file cannot be written.
     #[error("failed to write {path}: {source}")]
     Write {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::figures::{STDOUT, show};
 use super::{CliError, DeviceChoice, say};
-use crate::config::Config;
+use crate::config::{Config, Stage};
 use crate::dataset::{Index, Record, Split, data_root};
 use crate::evaluate::chexlocalize::{SalientPoints, Segmentations, hit_rates, score};
 use crate::evaluate::{
@@ -198,11 +198,7 @@ fn checkpoint(
 ) -> Result<ExitCode, CliError> {
     let (config, index, records) = common.open()?;
     let labels = config.labels();
-    let model = ModelFile::load(path).map_err(EvaluateError::from)?;
-    if model.info.labels != labels {
-        let (found, expected) = (model.info.labels.join(", "), labels.join(", "));
-        return Err(EvaluateError::OtherClasses { path: path.to_owned(), found, expected }.into());
-    }
+    let model = ModelFile::load_for(path, &config, &[Stage::Train, Stage::Pretrain])?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, device.device()?)
         .map_err(EvaluateError::from)?;
     let mut predictor = Predictor::new(&config, net);

@@ -60,9 +60,9 @@ enum Command {
     /// Write synthetic radiographs with masks as a folder data set.
     Phantom(phantom::Args),
     /// Train on phantoms.
-    Pretrain(train::Args),
+    Pretrain(train::PretrainArgs),
     /// Train a segmenter on expert masks, and on pseudo-masks, images without masks and teachers where given.
-    Train(train::Args),
+    Train(train::TrainArgs),
     /// Do what is missing of an experiment: every stage of every arm, to the report.
     Run(run::Args),
     /// Train the classifier on image-level labels.
@@ -101,15 +101,14 @@ pub fn main() -> ExitCode {
 impl Cli {
     /// Runs the command.
     pub fn run(&self) -> Result<ExitCode, CliError> {
-        use crate::config::Stage;
         match &self.command {
             Command::Check(args) => check::run(args),
             Command::Import(args) => import::run(args),
             Command::Graph(args) => graph::run(args),
             Command::List(args) => list::run(args),
             Command::Phantom(args) => phantom::run(args),
-            Command::Pretrain(args) => train::run(args, Stage::Pretrain),
-            Command::Train(args) => train::run(args, Stage::Train),
+            Command::Pretrain(args) => train::pretrain(args),
+            Command::Train(args) => train::train(args),
             Command::Run(args) => run::run(args),
             Command::Classifier(args) => weak::classifier(args),
             Command::Saliency(args) => weak::saliency(args),

@@ -8,9 +8,9 @@ use crate::dataset::file_digest;
 use crate::pipeline::{SegmenterInputs, data_digest};
 use crate::train::{Images, Job, Outcome, Session, Start, index_for};
 
-/// Arguments of `pretrain` and `train`.
+/// Arguments of `pretrain`, and of `train` among others.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct PretrainArgs {
     /// Configuration of the experiment.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -24,26 +24,43 @@ pub(super) struct Args {
     /// differ in shape start fresh. It counts at the beginning only, not with --resume.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// Arguments of `train`.
+#[derive(Debug, clap::Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    common: PretrainArgs,
     /// Learn from these pseudo-masks of the weak images too (masks.json of pseudo-masks).
     #[arg(long, value_name = "FILE")]
     pseudo: Option<PathBuf>,
     /// Imitate this model; may be given several times.
     #[arg(long, value_name = "FILE")]
     teacher: Vec<PathBuf>,
-    #[command(flatten)]
-    compute: Compute,
 }
 
-pub(super) fn run(args: &Args, stage: Stage) -> Result<ExitCode, CliError> {
+pub(super) fn pretrain(args: &PretrainArgs) -> Result<ExitCode, CliError> {
+    run(args, Stage::Pretrain, &SegmenterInputs::default())
+}
+
+pub(super) fn train(args: &TrainArgs) -> Result<ExitCode, CliError> {
+    let inputs = SegmenterInputs { init: None, pseudo: args.pseudo.clone(), teachers: args.teacher.clone() };
+    run(&args.common, Stage::Train, &inputs)
+}
+
+/// `--init` counts at the start only, so it comes from `args`, not with the inputs.
+fn run(args: &PretrainArgs, stage: Stage, inputs: &SegmenterInputs) -> Result<ExitCode, CliError> {
     let context = args.compute.context()?;
     let config = Config::load(&args.config)?.with_quirks();
     let index = index_for(&config, stage)?;
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
-    let inputs = SegmenterInputs { init: None, pseudo: args.pseudo.clone(), teachers: args.teacher.clone() };
     let mut job = Job::new(&config, stage);
     let read = inputs.pseudo.iter().chain(&inputs.teachers).map(|path| file_digest(path));
     let read: Vec<String> = read.collect::<Result<_, _>>()?;
-    job.digest = digest_of(&serde_json::json!([job.digest, data_digest(&index), read]));
+    let imitation = (!inputs.teachers.is_empty()).then_some(&config.distillation);
+    job.digest = digest_of(&serde_json::json!([job.digest, data_digest(&index), read, imitation]));
     let mut session = Session::open(job, &args.out, &start, context.device)?;
     let task =
         inputs.task(&context, &config, stage, |pseudo| Images::of_splits(&config, stage, &index, pseudo))?;

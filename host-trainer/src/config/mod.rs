@@ -158,6 +158,15 @@ impl Config {
         self.findings.iter().map(|finding| finding.label.clone()).collect()
     }
 
+    /// What the outputs of a stage's network are.
+    pub fn labels_of(&self, stage: Stage) -> Vec<String> {
+        match stage {
+            Stage::Pretrain | Stage::Train => self.labels(),
+            Stage::Classifier => self.finding_labels(),
+            Stage::Edges => Vec::new(),
+        }
+    }
+
     /// The graph that a stage trains.
     pub fn graph_of(&self, stage: Stage) -> Graph {
         match stage {

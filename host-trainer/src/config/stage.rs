@@ -144,13 +144,38 @@ impl StageSpec {
                 "must be above 0",
             ),
         ];
-        match rules.into_iter().find(|(_, holds, _)| !holds) {
+        match rules.into_iter().chain(self.idle(stage)).find(|(_, holds, _)| !holds) {
             Some((field, _, reason)) => Err(ConfigError::Field {
                 field: format!("{}.{field}", stage.key()),
                 reason: reason.to_owned(),
             }),
             None => Ok(()),
         }
+    }
+
+    /// Settings that a stage has no use for must be left alone: who writes one expects something of it.
+    fn idle(&self, stage: Stage) -> Vec<(&'static str, bool, &'static str)> {
+        let usual = Self::default();
+        let mixing = [
+            ("phantom_share", self.phantom_share == usual.phantom_share),
+            ("strong_weight", self.strong_weight == usual.strong_weight),
+        ];
+        let losses = [
+            ("bce_weight", self.bce_weight == usual.bce_weight),
+            ("dice_weight", self.dice_weight == usual.dice_weight),
+            ("auxiliary_weight", self.auxiliary_weight == usual.auxiliary_weight),
+        ];
+        let patience = [("patience", self.patience == usual.patience)];
+        let idle: Vec<(&str, bool)> = match stage {
+            Stage::Train => Vec::new(),
+            Stage::Pretrain => mixing.to_vec(),
+            Stage::Classifier => [&mixing[..], &losses].concat(),
+            // Nothing is validated.
+            Stage::Edges => [&mixing[..], &losses, &patience].concat(),
+        };
+        idle.into_iter()
+            .map(|(field, usual)| (field, usual, "has no effect in this stage; remove it"))
+            .collect()
     }
 
     /// Without the fields that do not touch the weights.

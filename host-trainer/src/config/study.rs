@@ -100,7 +100,7 @@ fn yes() -> bool {
 }
 
 impl ArmSpec {
-    /// Whether it learns from expert masks and nothing else.
+    /// Whether it learns from expert masks and nothing else that the arm names: not from phantoms either.
     pub fn is_plain_strong(&self) -> bool {
         self.strong && self.pseudo.is_none() && self.is_plain()
     }
@@ -111,7 +111,8 @@ impl ArmSpec {
     }
 
     fn is_plain(&self) -> bool {
-        !self.consistency && self.teachers.is_none()
+        let phantoms = self.init == Init::Pretrain || self.with.train.contains_key("phantom_share");
+        !self.consistency && self.teachers.is_none() && !phantoms
     }
 }
 
@@ -150,7 +151,7 @@ impl StudySpec {
             // Reports call it expert masks alone.
             Some(arm) if !arm.is_plain_strong() => {
                 let reason = "must learn from expert masks alone: give an arm with strong and without pseudo, \
-                              consistency and teachers";
+                              consistency, teachers and phantoms";
                 return bad("reference", format!("\"{}\" {reason}", arm.name));
             }
             Some(_) => (),
@@ -209,6 +210,8 @@ mod tests {
         assert!(plain.arms[1].is_plain_pseudo() && !plain.arms[1].is_plain_strong());
         for more in [
             "consistency = true",
+            "init = \"pretrain\"",
+            "with = { train = { phantom_share = 0.2 } }",
             "pseudo = { saliency = \"grad-cam\" }",
             "strong = false\npseudo = { saliency = \"grad-cam\" }",
         ] {

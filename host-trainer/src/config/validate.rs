@@ -113,6 +113,8 @@ impl Config {
         }
         self.classifier.validate()?;
         self.irnet.validate()?;
+        self.pretrain.validate(Stage::Pretrain)?;
+        self.train.validate(Stage::Train)?;
         if let Some(study) = &self.study {
             study.validate(!self.findings.is_empty())?;
             for arm in &study.arms {
@@ -120,8 +122,7 @@ impl Config {
                 own.validate().map_err(|error| error.within(&format!("study.arm.{}.with", arm.name)))?;
             }
         }
-        self.pretrain.validate(Stage::Pretrain)?;
-        self.train.validate(Stage::Train)
+        Ok(())
     }
 }
 

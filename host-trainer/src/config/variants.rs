@@ -41,7 +41,8 @@ impl Config {
                 return Err(ConfigError::Field { field: over("consistency"), reason });
             }
         }
-        Ok(this)
+        // No arm undoes the paper's quirks.
+        Ok(this.with_quirks())
     }
 
     /// A gate as the configuration wants it: none with the quirks of the paper's code.
@@ -50,7 +51,8 @@ impl Config {
     }
 
     /// With the quirks of the paper's code, if it asks for them: Dice loss alone, no augmentation, no weight decay,
-    /// no gating. (That Otsu's threshold goes without min–max is the pseudo-masks' own affair.)
+    /// no gating. Schedule and moving average stay as the stage has them. (That Otsu's threshold goes without min–max
+    /// is the pseudo-masks' own affair.)
     #[must_use]
     pub fn with_quirks(mut self) -> Self {
         if self.compat_paper {

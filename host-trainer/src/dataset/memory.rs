@@ -2,7 +2,8 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::DatasetError;
 
-/// Fails if `bytes` more will surely not fit into memory: to find out by being killed costs an hour of decoding.
+/// Fails if `bytes` more do not fit into the memory that is free now: to find out by being killed costs an hour of
+/// decoding.
 ///
 /// # Errors
 /// [`DatasetError::Memory`]; never where the system does not tell what is free.

@@ -10,7 +10,7 @@ use shared::phantom::{Phantom, PhantomParams, Structure, render};
 use shared::preprocess::PreprocessSpec;
 
 use super::sample::in_parallel;
-use super::{Annotated, DatasetError, Sample, Stream, stream_rng};
+use super::{Annotated, DatasetError, Sample, Stream, ensure_room, stream_rng};
 
 /// Which synthetic radiographs to draw from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub fn phantom_pool(
     preprocess: &PreprocessSpec,
 ) -> Result<Vec<Sample>, DatasetError> {
     let structures: Vec<_> = labels.iter().map(|label| structures(spec, label)).collect();
+    let planes = 2 + structures.iter().filter(|joined| !joined.is_empty()).count();
+    let bytes = spec.pool * planes * preprocess.input_size * preprocess.input_size;
+    ensure_room(&format!("{} phantoms", spec.pool), bytes as u64)?;
     in_parallel(spec.pool, |i| {
         let phantom = rendered(&pool_params(spec, i as u64))?;
         let masks = structures.iter().map(|joined| united(&phantom, joined)).collect();

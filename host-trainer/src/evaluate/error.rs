@@ -60,16 +60,14 @@ pub enum EvaluateError {
     /// The network's output does not fit.
     #[error(transparent)]
     Logits(#[from] shared::postprocess::LogitsError),
-    /// A model of other classes than the configuration's.
-    #[error(
-        "{path} segments {found}, the configuration {expected}; take the configuration that it was trained with"
-    )]
+    /// Counts of other classes than those that they are compared with.
+    #[error("{path} counts {found}, the first file {expected}; compare models of the same classes")]
     OtherClasses {
-        /// Model file.
+        /// The file.
         path: PathBuf,
         /// Its classes.
         found: String,
-        /// The configuration's.
+        /// The first file's.
         expected: String,
     },
     /// A file of counts that cannot be written.

@@ -1,5 +1,3 @@
-use std::ops::AddAssign;
-
 use serde::{Deserialize, Serialize};
 use shared::mask::Mask;
 
@@ -62,15 +60,6 @@ impl SurfaceCounts {
     pub fn nsd(&self) -> Option<f64> {
         let all = self.truth + self.predicted;
         if all == 0 { None } else { Some((self.truth_near + self.predicted_near) as f64 / all as f64) }
-    }
-}
-
-impl AddAssign for SurfaceCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.truth += other.truth;
-        self.truth_near += other.truth_near;
-        self.predicted += other.predicted;
-        self.predicted_near += other.predicted_near;
     }
 }
 

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Sample;
 
-/// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6).
+/// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6; 0 would make every pixel foreground).
 pub const CANDIDATES: usize = 19;
 
 /// Finds for every class the probability from which a pixel had best be foreground: the candidate of highest

@@ -1,20 +1,13 @@
 use std::path::PathBuf;
 
+use crate::train::Misfit;
+
 /// Why a bundle was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The model does not belong to the configuration.
-    #[error(
-        "the model's {what} are {found}, the configuration's {expected}; export with the configuration that it was trained with"
-    )]
-    OtherModel {
-        /// What differs.
-        what: &'static str,
-        /// The model's.
-        found: String,
-        /// The configuration's.
-        expected: String,
-    },
+    #[error(transparent)]
+    OtherModel(#[from] Misfit),
     /// The folder holds something else than a bundle.
     #[error("{path} exists and is no bundle; choose another --out")]
     NotABundle {

@@ -23,7 +23,7 @@ use tch::Device;
 pub use error::ExportError;
 pub use ladder::{Ladder, QuantizeChoice, Rung};
 
-use crate::config::Config;
+use crate::config::{Config, Stage};
 use crate::dataset::{Index, Record, Split};
 use crate::evaluate::{Judge, Measure, Predictor, Report};
 use crate::net::{first_output_only, fold_batch_norm};
@@ -70,7 +70,7 @@ impl Exported {
 /// Exports a model. A bundle that is in the folder already is replaced when the new one is whole.
 pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     let Request { config, model, index, quantize, device, out } = *request;
-    check_model(config, model)?;
+    model.info.require(config, &[Stage::Train, Stage::Pretrain])?;
     // The device reads logits only.
     let (graph, params) = first_output_only(&model.info.graph, &model.params);
     let (graph, params) = fold_batch_norm(&graph, &params)?;
@@ -129,20 +129,6 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         &folder::Contents { graph: &bytes, manifest: &manifest, card: &card, golden: &golden },
     )?;
     Ok(Exported { path: out.to_owned(), graph_bytes: bytes.len(), ladder, reports })
-}
-
-fn check_model(config: &Config, model: &ModelFile) -> Result<(), ExportError> {
-    let labels = config.labels();
-    if model.info.labels != labels {
-        let (found, expected) = (model.info.labels.join(", "), labels.join(", "));
-        return Err(ExportError::OtherModel { what: "classes", found, expected });
-    }
-    if model.info.preprocess != config.preprocess {
-        let text = |spec| toml::to_string(spec).unwrap_or_default().replace('\n', "; ");
-        let (found, expected) = (text(&model.info.preprocess), text(&config.preprocess));
-        return Err(ExportError::OtherModel { what: "preprocessing", found, expected });
-    }
-    Ok(())
 }
 
 fn test_report(
@@ -301,7 +287,10 @@ mod tests {
         let mut other = model(&config);
         other.info.labels.reverse();
         let error = request(&other, &dir.path().join("new"));
-        assert!(matches!(error, ExportError::OtherModel { what: "classes", .. }), "{error}");
+        assert!(
+            matches!(&error, ExportError::OtherModel(misfit) if misfit.what == "list of labels"),
+            "{error}"
+        );
         std::fs::write(dir.path().join("precious"), b"").unwrap();
         let error = request(&model(&config), dir.path());
         assert!(matches!(error, ExportError::NotABundle { .. }), "{error}");

@@ -26,4 +26,4 @@ pub use edges::EdgeLearning;
 #[cfg(feature = "torch")]
 pub use refine::{EDGES_CHUNK, refine};
 #[cfg(feature = "torch")]
-pub use seeds::{Seeded, seeds};
+pub use seeds::seeds;

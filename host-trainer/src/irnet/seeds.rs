@@ -1,18 +1,16 @@
-use std::sync::Arc;
+use shared::mask::{Mask, Rle};
 
 use super::{CrfSpec, refine_labels};
 use crate::config::IrnetSpec;
-use crate::dataset::Sample;
+use crate::dataset::{CodedSample, Sample};
 use crate::pseudo::ClassMap;
 
-/// An image with its confident pixels: target planes background, class 1, class 2, …; a pixel in no plane is unsure.
-pub type Seeded = Sample;
-
-/// Confident pixels of an image from its classes' maps, on the model's grid. None if no map is used.
+/// Confident pixels of an image from its classes' maps, on the model's grid: masks of background, class 1, class 2, …; a
+/// pixel in none is unsure. None if no map is used.
 ///
 /// A pixel is a class where that class's map is the largest of all and at least `foreground` of its maximum, and
 /// background where all are below `background`; both after a dense CRF has drawn them to the image's own borders.
-pub fn seeds(sample: &Sample, maps: &[ClassMap], spec: &IrnetSpec) -> Option<Seeded> {
+pub fn seeds(sample: &Sample, maps: &[ClassMap], spec: &IrnetSpec) -> Option<CodedSample> {
     let used: Vec<&ClassMap> = maps.iter().filter(|map| map.is_used()).collect();
     if used.is_empty() {
         return None;
@@ -23,16 +21,15 @@ pub fn seeds(sample: &Sample, maps: &[ClassMap], spec: &IrnetSpec) -> Option<See
     let (sure, likely) = (labels(spec.foreground), labels(spec.background));
     let inside = sample.inside();
     let plane = |wanted: &dyn Fn(usize) -> bool| {
-        let value = |p: usize| if inside[p] && wanted(p) { 255 } else { 0 };
-        Some((0..size * size).map(value).collect::<Arc<[u8]>>())
+        Some(Rle::encode(&Mask::from_fn(size, size, |r, c| inside[r * size + c] && wanted(r * size + c))))
     };
-    let mut targets = vec![plane(&|p| sure[p] == 0 && likely[p] == 0)];
+    let mut masks = vec![plane(&|p| sure[p] == 0 && likely[p] == 0)];
     // One plane a class of the configuration, so that all images have as many.
     for map in maps {
         let label = used.iter().position(|used| std::ptr::eq(*used, map)).map(|i| i as u8 + 1);
-        targets.push(plane(&|p| label == Some(sure[p])));
+        masks.push(plane(&|p| label == Some(sure[p])));
     }
-    Some(Seeded { targets, ..sample.clone() })
+    Some(CodedSample::new(sample, masks).expect("masks that were just encoded"))
 }
 
 /// The largest class of every pixel from `level` on, 0 below, refined by the CRF.
@@ -68,7 +65,7 @@ mod tests {
         let values: Vec<f32> = (0..size * size).map(|p| (-(distance(p) / 9.0).powi(4)).exp()).collect();
         let map = ClassMap { decision: Decision::Use, values, most: 1.0 };
         let unused = ClassMap { decision: Decision::Skip, values: vec![0.0; size * size], most: 0.0 };
-        let seeded = seeds(&sample, &[map, unused], &IrnetSpec::default()).unwrap();
+        let seeded = seeds(&sample, &[map, unused], &IrnetSpec::default()).unwrap().decoded();
         let is =
             |plane: usize, r: usize, c: usize| seeded.targets[plane].as_ref().unwrap()[r * size + c] == 255;
         assert!(is(1, 24, 24) && !is(0, 24, 24));

@@ -72,14 +72,6 @@ pub enum PipelineError {
         /// There are.
         patients: usize,
     },
-    /// A model of another kind.
-    #[error("{path} was written by stage {found}, not by edges; give the folder of IRNet's edges")]
-    NotEdges {
-        /// The model file.
-        path: PathBuf,
-        /// Its stage.
-        found: crate::config::Stage,
-    },
     /// Seeds without any image.
     #[error("no weak image has a saliency map to learn edges from; see the data sets' findings and the gate")]
     NoSeeds,

@@ -4,7 +4,7 @@ use super::{PipelineError, data_digest};
 use crate::config::{
     ArmSpec, Config, Gate, Init, Overrides, PseudoSpec, Saliency, Stage, StudySpec, digest_of,
 };
-use crate::dataset::Index;
+use crate::dataset::{Index, Split};
 use crate::net::Width;
 
 /// Raised when a change of the program makes results of older versions wrong.
@@ -77,13 +77,16 @@ pub struct Plan {
     pub study: StudySpec,
     /// Digest of the data.
     pub data: String,
+    /// No image is in the split `strong_val`.
+    unvalidated: bool,
 }
 
 impl Plan {
     /// The steps of a configuration: of its study, or of one training by the splits if it has none.
     pub fn new(config: &Config, index: &Index) -> Result<Self, PipelineError> {
         let study = config.study.clone().unwrap_or_else(|| single(config));
-        let mut plan = Self { steps: Vec::new(), data: data_digest(index), study };
+        let unvalidated = index.of(Split::StrongVal).is_empty();
+        let mut plan = Self { steps: Vec::new(), data: data_digest(index), unvalidated, study };
         let mut evaluations = Vec::new();
         let study = plan.study.clone();
         let folds: Vec<Option<usize>> = match study.folds {
@@ -104,6 +107,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether there is no image to validate on.
+    pub fn unvalidated(&self) -> bool {
+        self.unvalidated
+    }
+
     /// Adds the training and the evaluation of one arm; gives the place of the latter.
     fn arm(
         &mut self,
@@ -117,7 +125,7 @@ impl Plan {
         let tag = tag(arm, budget, fold, seed);
         let mut settings =
             json!({ "preprocess": config.preprocess, "classes": config.classes, "derived": config.derived });
-        if fold.is_some() {
+        if fold.is_some() || self.unvalidated {
             // Earlier versions took 0.5 there.
             settings["thresholds"] = json!("learned");
         }
@@ -155,7 +163,7 @@ impl Plan {
             "strong": arm.strong,
             "pseudo": arm.pseudo,
             "init": arm.init,
-            "distillation": arm.teachers.as_ref().map(|_| &config.distillation),
+            "distillation": arm.teachers.as_ref().map(|_| &of_arm.distillation),
             "budget": budget,
             // What deals the folds.
             "fold": fold.map(|fold| [fold as u64, self.study.folds as u64, config.seed]),
@@ -352,6 +360,12 @@ mod tests {
         other.irnet.walk.beta += 1.0;
         assert_eq!(key(&base, "segmenter-strong-n2-s1"), key(&other, "segmenter-strong-n2-s1"));
         assert_ne!(key(&base, "segmenter-mix-n2-s1"), key(&other, "segmenter-mix-n2-s1"));
+        let mut softer = study();
+        let student =
+            softer.study.as_mut().unwrap().arms.iter_mut().find(|arm| arm.name == "student").unwrap();
+        student.with.distillation.insert("temperature".into(), 4.0.into());
+        assert_ne!(key(&base, "segmenter-student-n4-s1"), key(&softer, "segmenter-student-n4-s1"));
+        assert_eq!(key(&base, "segmenter-mix-n4-s1"), key(&softer, "segmenter-mix-n4-s1"));
         let mut noted = study();
         noted.study.as_mut().unwrap().notes.push("Few images.".into());
         let (before, after) = (Plan::new(&base, &index).unwrap(), Plan::new(&noted, &index).unwrap());

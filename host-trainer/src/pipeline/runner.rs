@@ -89,6 +89,7 @@ impl<'a> Runner<'a> {
     /// and waited for when nothing else is left to do. A step that fails does not stop those that do not read it; all
     /// failures are told in the end.
     pub fn run(&self, mut say: impl FnMut(&str)) -> Result<Finished, PipelineError> {
+        self.warn();
         let steps = &self.plan.steps;
         let mut failed: BTreeMap<usize, Option<String>> = BTreeMap::new();
         let mut waiting = false;
@@ -155,6 +156,16 @@ impl<'a> Runner<'a> {
                 }
                 std::thread::sleep(PATIENCE);
             }
+        }
+    }
+
+    /// Warns of what the plan makes do with.
+    fn warn(&self) {
+        if self.plan.unvalidated() && self.plan.study.folds == 0 {
+            tracing::warn!(
+                "no image is in the split strong_val: the last weights count as the best, and thresholds are fitted on the \
+                 expert masks that were learned from"
+            );
         }
     }
 

@@ -39,12 +39,12 @@ pub enum SaliencyError {
     /// The file.
     #[error(transparent)]
     File(#[from] CheckpointError),
-    /// A classifier of other findings.
+    /// Maps of other findings.
     #[error(
         "{path} knows {found}, the configuration's findings are {expected}; take what was made with this configuration"
     )]
     OtherFindings {
-        /// The model file or the maps.
+        /// The maps.
         path: PathBuf,
         /// Its findings.
         found: String,

@@ -7,15 +7,24 @@ use std::path::{Path, PathBuf};
 /// Writes `bytes` beside `path`, makes them durable, and renames them into place.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = beside(path);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let placed = place(&temporary, path, bytes);
+    if placed.is_err() {
+        // Half a file helps nobody, least of all on a full disk.
+        let _ = fs::remove_file(&temporary);
+    }
+    placed?;
     match path.parent() {
         // The rename itself becomes durable with the folder.
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
+}
+
+fn place(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(temporary, path)
 }
 
 /// Writes plain data, with text keys, as JSON for people and programs; likewise.
@@ -42,5 +51,10 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // It cannot be renamed over a folder with something in it.
+        let folder = dir.path().join("folder");
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        assert!(write(&folder, b"three").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

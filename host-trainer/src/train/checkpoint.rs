@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Misfit;
 use super::tensors::{load_with_metadata, save_with_metadata};
 use crate::config::Stage;
 use crate::net::{Params, ParamsError};
@@ -89,6 +90,14 @@ pub enum CheckpointError {
         what: &'static str,
         /// What is wrong.
         reason: String,
+    },
+    /// A model for something else.
+    #[error("{path}: {source}")]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        source: Misfit,
     },
     /// Tensors and network differ.
     #[error("{path}: {source}")]

@@ -1,7 +1,7 @@
 use tch::{Device, Reduction, TchError, Tensor, no_grad};
 
 use super::{ModelFile, TrainError};
-use crate::config::{Config, DistillationSpec};
+use crate::config::{Config, DistillationSpec, Stage};
 use crate::net::{Mode, TorchNet};
 
 /// An ensemble whose mean answer a student imitates (Hinton et al. 2015, arXiv:1503.02531; design §5.7).
@@ -14,12 +14,8 @@ pub struct Teachers {
 impl Teachers {
     /// Teachers from model files of the configuration's classes and preprocessing.
     pub fn new(config: &Config, models: &[ModelFile], device: Device) -> Result<Self, TrainError> {
-        let expected = config.labels();
         for model in models {
-            if model.info.labels != expected || model.info.preprocess != config.preprocess {
-                let (found, expected) = (model.info.labels.join(", "), expected.join(", "));
-                return Err(TrainError::OtherTeacher { found, expected });
-            }
+            model.info.require(config, &[Stage::Train, Stage::Pretrain])?;
         }
         let net = |model: &ModelFile| TorchNet::from_params(&model.info.graph, &model.params, device);
         let nets = models.iter().map(net).collect::<Result<_, _>>()?;

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{CheckpointError, HistoryError};
+use super::{CheckpointError, HistoryError, Misfit};
 use crate::config::Stage;
 use crate::dataset::DatasetError;
 use crate::net::{ParamsError, TorchNetError};
@@ -52,9 +52,9 @@ pub enum TrainError {
         /// This one.
         expected: Stage,
     },
-    /// The configuration changed.
+    /// The configuration changed, or what the training reads.
     #[error(
-        "{path} was written under another configuration (see config.toml beside it); restore that one, or start anew with another --out"
+        "{path} was written under another configuration (see config.toml beside it), other data, pseudo-masks or teachers; restore these, or start anew with another --out"
     )]
     OtherConfig {
         /// The checkpoint.
@@ -79,7 +79,9 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The folder or a file in it cannot be written.
-    #[error("failed to write {path}: {source}")]
+    #[error(
+        "failed to write {path}: {source}; check free space and permissions, then go on from the last checkpoint"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -123,15 +125,8 @@ pub enum TrainError {
         tensors: String,
     },
     /// A teacher of something else.
-    #[error(
-        "a teacher segments {found} with preprocessing of its own, the student {expected}: both must agree in classes and preprocessing"
-    )]
-    OtherTeacher {
-        /// The teacher's classes.
-        found: String,
-        /// The student's.
-        expected: String,
-    },
+    #[error("a teacher: {0}")]
+    OtherTeacher(#[from] Misfit),
     /// No image to validate on annotates any class.
     #[error(
         "no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout"

@@ -13,6 +13,8 @@ use serde_json::{Map, json};
 
 use super::{HistoryRow, Job};
 
+const LINES: &str = "events.jsonl";
+
 /// The two open files.
 #[derive(Debug)]
 pub(super) struct EventLog {
@@ -26,7 +28,8 @@ impl EventLog {
         let append = |name: &str| OpenOptions::new().create(true).append(true).open(dir.join(name));
         // TensorBoard tells event files by this part of the name, and orders them by it.
         let name = format!("events.out.tfevents.{:.0}.{}", seconds(), std::process::id());
-        let mut log = Self { lines: append("events.jsonl")?, tensorboard: append(&name)? };
+        cut_torn_line(&dir.join(LINES))?;
+        let mut log = Self { lines: append(LINES)?, tensorboard: append(&name)? };
         log.record(&Event {
             wall_time: seconds(),
             step: 0,
@@ -75,6 +78,19 @@ impl EventLog {
         bytes.extend(masked_crc(&message).to_le_bytes());
         self.tensorboard.write_all(&bytes)
     }
+}
+
+/// What a full disk has left of a line would spoil the next one too.
+fn cut_torn_line(path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = std::fs::read(path)?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+    if whole < text.len() {
+        OpenOptions::new().write(true).open(path)?.set_len(whole as u64)?;
+    }
+    Ok(())
 }
 
 /// TFRecord's checksum: CRC-32C, rotated and shifted so that a checksum of data with checksums is no fixed point.

@@ -33,7 +33,9 @@ pub struct History {
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The file cannot be read or written.
-    #[error("failed to access {path}: {source}")]
+    #[error(
+        "failed to access {path}: {source}; check free space and permissions, then go on from the last checkpoint"
+    )]
     Io {
         /// The file.
         path: PathBuf,

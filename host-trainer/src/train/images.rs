@@ -79,7 +79,8 @@ impl Images {
         }
         let consistency = !pretraining && config.consistency.is_some();
         if consistency || pseudo.is_some() {
-            let samples = read(&roles.weak)?;
+            // Whatever masks they have, weak images do not teach by them.
+            let samples = load_samples(&roles.weak, &[], &config.preprocess)?;
             if let Some(pseudo) = pseudo {
                 pools.weak = pseudo.attach(&samples, &labels)?;
             }

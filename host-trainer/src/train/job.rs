@@ -31,17 +31,17 @@ pub struct Job {
 impl Job {
     /// The job of a stage.
     pub fn new(config: &Config, stage: Stage) -> Self {
-        let (frozen, labels, metric) = match stage {
-            Stage::Pretrain | Stage::Train => (None, config.labels(), "iou"),
-            Stage::Classifier => (None, config.finding_labels(), "auroc"),
-            Stage::Edges => (Some("encoder."), Vec::new(), "score"),
+        let (frozen, metric) = match stage {
+            Stage::Pretrain | Stage::Train => (None, "iou"),
+            Stage::Classifier => (None, "auroc"),
+            Stage::Edges => (Some("encoder."), "score"),
         };
         Self {
             stage,
             spec: config.stage(stage).clone(),
             graph: config.graph_of(stage),
             frozen,
-            labels,
+            labels: config.labels_of(stage),
             metric,
             seed: config.seed,
             digest: config.digest(stage),

@@ -51,7 +51,7 @@ mod validation;
 pub use checkpoint::{BestSoFar, Checkpoint, CheckpointError, TrainState};
 pub use folder_lock::FolderLock;
 pub use history::{History, HistoryError, HistoryRow};
-pub use model_file::{ModelFile, ModelInfo};
+pub use model_file::{Misfit, ModelFile, ModelInfo};
 pub use run_dir::RunDir;
 pub use schedule::Schedule;
 pub use stop::StopFlag;

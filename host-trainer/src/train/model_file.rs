@@ -5,7 +5,7 @@ use shared::preprocess::PreprocessSpec;
 
 use super::CheckpointError;
 use super::tensors::{load_with_metadata, save_with_metadata};
-use crate::config::Stage;
+use crate::config::{Config, Stage};
 use crate::net::{Graph, Params};
 
 const WHAT: &str = "model";
@@ -43,7 +43,49 @@ pub struct ModelFile {
     pub params: Params,
 }
 
+/// A model that was made for something else.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the model's {what} is {found}, here it must be {expected}; use the configuration that it was trained with, or train anew"
+)]
+pub struct Misfit {
+    /// What differs.
+    pub what: &'static str,
+    /// The model's.
+    pub found: String,
+    /// What is asked for.
+    pub expected: String,
+}
+
+impl ModelInfo {
+    /// Checks that one of these stages made the model, for the configuration's labels and its preprocessing.
+    pub fn require(&self, config: &Config, stages: &[Stage]) -> Result<(), Misfit> {
+        let misfit = |what, found, expected| Err(Misfit { what, found, expected });
+        if !stages.contains(&self.stage) {
+            let expected: Vec<String> = stages.iter().map(Stage::to_string).collect();
+            return misfit("stage", self.stage.to_string(), expected.join(" or "));
+        }
+        let labels = config.labels_of(self.stage);
+        if self.labels != labels {
+            return misfit("list of labels", self.labels.join(", "), labels.join(", "));
+        }
+        if self.preprocess != config.preprocess {
+            let text = |spec| toml::to_string(spec).unwrap_or_default().trim_end().replace('\n', "; ");
+            return misfit("preprocessing", text(&self.preprocess), text(&config.preprocess));
+        }
+        Ok(())
+    }
+}
+
 impl ModelFile {
+    /// Reads a file that fits as [`ModelInfo::require`] says.
+    pub fn load_for(path: &Path, config: &Config, stages: &[Stage]) -> Result<Self, CheckpointError> {
+        let model = Self::load(path)?;
+        let other = |source| CheckpointError::Misfit { path: path.to_owned(), source };
+        model.info.require(config, stages).map_err(other)?;
+        Ok(model)
+    }
+
     /// Writes the file atomically.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         save_with_metadata(path, &[("", &self.params)], WHAT, &self.info)
@@ -65,6 +107,29 @@ impl ModelFile {
 mod tests {
     use super::*;
     use crate::net::{GraphBuilder, he_init};
+
+    #[test]
+    #[cfg(feature = "torch")]
+    fn models_of_other_stages_labels_and_preprocessing_are_refused() {
+        let config = crate::config::tiny("");
+        let info = |stage| ModelInfo {
+            graph: config.graph(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage,
+            step: 1,
+            total_steps: 1,
+            seed: 1,
+            validation: Vec::new(),
+        };
+        info(Stage::Train).require(&config, &[Stage::Train]).unwrap();
+        let refused = |info: ModelInfo| info.require(&config, &[Stage::Train]).unwrap_err().what;
+        assert_eq!(refused(info(Stage::Classifier)), "stage");
+        let labels = vec!["rib".into()];
+        assert_eq!(refused(ModelInfo { labels, ..info(Stage::Train) }), "list of labels");
+        let preprocess = PreprocessSpec { input_size: 128, ..config.preprocess.clone() };
+        assert_eq!(refused(ModelInfo { preprocess, ..info(Stage::Train) }), "preprocessing");
+    }
 
     #[test]
     fn round_trip_keeps_graph_and_weights() {

@@ -7,7 +7,7 @@ use crate::irnet::{EdgeLearning, seeds};
 use crate::pipeline::PipelineError;
 use crate::pseudo::class_maps;
 use crate::saliency::SaliencyMaps;
-use crate::train::{Job, Outcome};
+use crate::train::{Job, ModelFile, Outcome};
 
 /// Trains IRNet's edges on the classifier's frozen features, from confident saliency.
 pub fn learn_edges(
@@ -19,6 +19,7 @@ pub fn learn_edges(
     digest: String,
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
+    ModelFile::load_for(classifier, config, &[Stage::Classifier])?;
     let maps = SaliencyMaps::load(saliency)?;
     maps.check(config, saliency)?;
     let samples = load_samples(records, &[], &config.preprocess)?;
@@ -30,13 +31,11 @@ pub fn learn_edges(
         Ok(seeded)
     })?;
     bar.finish_and_clear();
-    // Only the seeded copies are needed from here on.
-    drop(samples);
-    let pools = Pools { strong: seeded.into_iter().flatten().collect(), ..Pools::default() };
-    if pools.strong.is_empty() {
+    let pools = Pools { weak: seeded.into_iter().flatten().collect(), ..Pools::default() };
+    if pools.weak.is_empty() {
         return Err(PipelineError::NoSeeds);
     }
-    tracing::info!(images = pools.strong.len(), "seeds are ready");
+    tracing::info!(images = pools.weak.len(), "seeds are ready");
     let spec = PlanSpec {
         seed: config.seed,
         batch: config.stage(Stage::Edges).batch,

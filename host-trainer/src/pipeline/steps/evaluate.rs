@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::pictures::{choose_cases, create, draw_case, save, save_json};
 use super::{Context, bar};
-use crate::config::Config;
+use crate::config::{Config, Stage};
 use crate::dataset::{Split, load_annotated, load_samples};
 use crate::evaluate::{Judge, Predictor, StoredCounts, count_images, write_counts};
 use crate::net::TorchNet;
@@ -29,7 +29,7 @@ pub fn evaluate_segmenter(
     StudyRoles { training, test }: &StudyRoles,
     out: &Path,
 ) -> Result<(), PipelineError> {
-    let model = ModelFile::load(model)?;
+    let model = ModelFile::load_for(model, config, &[Stage::Train, Stage::Pretrain])?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, context.device)?;
     let mut predictor = Predictor::new(config, net);
     let labels = config.labels();

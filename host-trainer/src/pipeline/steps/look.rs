@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use super::{Context, bar};
-use crate::config::{Config, Saliency};
+use crate::config::{Config, Saliency, Stage};
 use crate::dataset::Record;
 use crate::net::TorchNet;
 use crate::pipeline::PipelineError;
-use crate::saliency::{SALIENCY_CHUNK, SaliencyError, SaliencyMaps};
+use crate::saliency::{SALIENCY_CHUNK, SaliencyMaps};
 use crate::train::{ModelFile, Outcome};
 
 /// Writes where the classifier sees each finding in the images.
@@ -17,11 +17,7 @@ pub fn look(
     records: &[Record],
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
-    let model = ModelFile::load(classifier)?;
-    if model.info.labels != config.finding_labels() {
-        let (found, expected) = (model.info.labels.join(", "), config.finding_labels().join(", "));
-        return Err(SaliencyError::OtherFindings { path: classifier.to_owned(), found, expected }.into());
-    }
+    let model = ModelFile::load_for(classifier, config, &[Stage::Classifier])?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, context.device)?;
     let progress = bar("saliency", records.len());
     let mut maps = SaliencyMaps::new(config.finding_labels());

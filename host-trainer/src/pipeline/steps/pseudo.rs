@@ -17,8 +17,8 @@ use crate::train::{ModelFile, Outcome};
 const PREVIEWS: usize = 8;
 
 /// Writes `masks.json`, the pseudo-masks of the weak images, and `quality.json`: how well pseudo-masks made in the
-/// same way, gate included, agree with the experts' masks of `judged` images. Nothing is chosen by the latter. `previews/` gets pictures
-/// of a few weak images with their pseudo-masks.
+/// same way, gate included, agree with the experts' masks of `judged` images. Nothing is chosen by the latter.
+/// `previews/` gets pictures of a few weak images with their pseudo-masks.
 pub fn make_pseudo_masks(
     context: &Context,
     config: &Config,
@@ -31,10 +31,7 @@ pub fn make_pseudo_masks(
     maps.check(config, saliency)?;
     let net = edges
         .map(|path| -> Result<TorchNet, PipelineError> {
-            let model = ModelFile::load(path)?;
-            if model.info.stage != Stage::Edges {
-                return Err(PipelineError::NotEdges { path: path.to_owned(), found: model.info.stage });
-            }
+            let model = ModelFile::load_for(path, config, &[Stage::Edges])?;
             Ok(TorchNet::from_params(&model.info.graph, &model.params, context.device)?)
         })
         .transpose()?;

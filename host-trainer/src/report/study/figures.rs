@@ -22,7 +22,12 @@ pub(super) fn compared(view: &View<'_>) -> Section {
         0 => "Images of the split strong_test".to_owned(),
         n => format!("Cross-validation in {n} folds over patients"),
     };
-    let points = vec![
+    let thresholds = match study.folds {
+        0 => "chosen on the validation images",
+        _ => "chosen on the expert masks that a network learned from, and 0.5 where it learned from none",
+    };
+    let share = view.config.train.phantom_share;
+    let mut points = vec![
         format!(
             "Judged on: {} of {}{of_sources}. {judging}.",
             count(*images, "image", "images"),
@@ -35,7 +40,14 @@ pub(super) fn compared(view: &View<'_>) -> Section {
              of patients, which all seeds share. There is none where fewer than {MIN_PATIENTS} patients have a figure.",
             if seeds.len() > 1 { " ± their standard deviation" } else { "" },
         ),
+        format!("Thresholds are {thresholds}."),
     ];
+    if share > 0.0 {
+        points.push(format!(
+            "In every arm that does not say otherwise, {}% of the images are phantoms.",
+            share * 100.0
+        ));
+    }
     let mut table = Grid::new(&["arm", "learns from", "weights begin", "judged on"], 4);
     for arm in &study.arms {
         let name =

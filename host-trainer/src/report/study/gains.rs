@@ -81,7 +81,7 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
          behind the gains here, so they are marks to compare with, not figures to reproduce. Gains are held against \
          them as printed, in tenths of a percent. Below: relative gains at dataset level by number of expert masks; \
          ✔ reaches the mark, ✔✔ does so with its whole interval, ✘ misses it with its whole interval. Of arms \
-         without expert masks the best one is compared with.",
+         without expert masks the one that is best on the judged images is compared with.",
         percent(over_experts),
         percent(over_pseudo),
     ));
@@ -113,9 +113,10 @@ pub(super) fn marks(view: &View<'_>) -> Option<Section> {
                 gains = Some(matrix(view, &rows, mark));
             }
         }
+        any |= !points.is_empty();
+        section = section.list(points);
         if let Some(gains) = gains {
-            any = true;
-            section = section.list(points).table(gains);
+            section = section.table(gains);
         }
     }
     any.then_some(section)

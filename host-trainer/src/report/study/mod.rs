@@ -15,9 +15,10 @@ mod words;
 use std::path::Path;
 
 use super::ReportError;
-use super::document::{Block, Section};
+use super::document::{Block, Grid, Section};
 use super::markdown::markdown;
 use crate::config::{Config, digest_of};
+use crate::evaluate::ClassReliability;
 use crate::pipeline::{Machine, StudyResults};
 use crate::train::atomic;
 use view::View;
@@ -98,6 +99,17 @@ fn with_figure(mut section: Section, file: &'static str, caption: &str, svg: Opt
     section
 }
 
+/// Expected calibration error of each class; nothing without reliability diagrams.
+fn calibration_errors(runs: &[(String, Vec<ClassReliability>)]) -> Option<Grid> {
+    let mut table = Grid::new(&["training", "class", "expected calibration error"], 2);
+    for (run, classes) in runs {
+        for class in classes {
+            table.rows.push(vec![run.clone(), class.label.clone(), format!("{:.4}", class.calibration.ece)]);
+        }
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
 /// How trainings went, and what the validation images said about the best arm.
 fn trainings(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
     let curves = with_figure(
@@ -122,6 +134,10 @@ fn trainings(view: &View<'_>) -> Result<Vec<Section>, ReportError> {
             "IoU over the threshold; dots: chosen.",
             plots::thresholds(&thresholds)?,
         );
+        let section = match calibration_errors(&reliability) {
+            Some(table) => section.table(table),
+            None => section,
+        };
         found.push(with_figure(
             section,
             "reliability.svg",

@@ -91,8 +91,8 @@ impl<'a> View<'a> {
 
     /// One comparison of each two arms over all sources: of the mean over classes, or of the only class that both are
     /// taught. Nothing of arms without either, as where a model has no figure of one of several classes: a class alone
-    /// does not stand for them. Of arms without expert masks only the best one of a kind is compared with: who is better
-    /// than that is better than the others too. Kind by kind.
+    /// does not stand for them. Of arms without expert masks only the best one of a kind, by this protocol's figures on the
+    /// judged images, is compared with. Kind by kind.
     pub(super) fn headlines(&self, protocol: Protocol) -> Vec<&'a Comparison> {
         let key = |c: &Comparison| (c.arm.clone(), c.budget, c.against.clone(), c.against_budget);
         let mut chosen: Vec<&Comparison> = Vec::new();
@@ -114,7 +114,7 @@ impl<'a> View<'a> {
     fn is_harder(&self, a: &Comparison, b: &Comparison) -> bool {
         let what = |c: &Comparison| (c.arm.clone(), c.budget, c.class.clone(), self.kind(c));
         let bar = |c: &Comparison| {
-            let cell = self.iou(&c.against, c.against_budget, &c.class, Protocol::Dataset);
+            let cell = self.iou(&c.against, c.against_budget, &c.class, c.protocol);
             cell.map_or(0.0, |cell| cell.interval.value)
         };
         let without = matches!(self.kind(b), Kind::OverPseudo | Kind::OverHelped);
