@@ -2,7 +2,7 @@
 """Our trainer against PyTorch: the same network, weights, images, batch size and threads on the same machine.
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install -r host-trainer/benches/requirements.txt
-    /tmp/bench/bin/python host-trainer/benches/compare.py --config host-trainer/experiments/study-a.toml
+    /tmp/bench/bin/python host-trainer/benches/compare.py --config host-trainer/experiments/study-a/experiment.toml
 
 Three programs stay alive and take turns, one measuring while the others wait: ours, PyTorch that decodes every image
 every time ("plain"), and PyTorch with all decoded images in memory ("cached"). Before that both must agree on the

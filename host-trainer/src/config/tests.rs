@@ -72,8 +72,13 @@ fn digest_follows_what_shapes_the_weights_only() {
 #[test]
 fn shipped_experiments_are_valid_and_their_data_imports() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    for path in files.filter(|path| path.extension().is_some_and(|e| e == "toml")) {
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("experiment.toml"))
+        .filter(|path| path.exists())
+        .collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for path in files {
         let config = Config::load(&path).unwrap();
         match crate::dataset::data_root() {
             Ok(root) if config.data.values().all(|spec| root.join(spec.path()).is_dir()) => {

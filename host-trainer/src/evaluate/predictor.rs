@@ -170,3 +170,48 @@ impl<'a> Predictor<'a> {
 fn logit(p: f32) -> f32 {
     (p / (1.0 - p)).ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tiny;
+    use crate::dataset::Annotated;
+
+    #[test]
+    fn the_auxiliary_head_empties_masks_of_what_is_not_there() {
+        let config = tiny("");
+        // Everything is foreground; the second head says that classes are there on bright images.
+        let forward = |image: &Tensor| -> Result<Vec<Tensor>, EvaluateError> {
+            let bright = image.f_mean(Kind::Float)?.double_value(&[]) > 0.0;
+            let presence = if bright { 4.0 } else { -4.0 };
+            let full = |value: f64, size: i64| {
+                Tensor::f_full([1, 2, size, size], value, (Kind::Float, tch::Device::Cpu))
+            };
+            Ok(vec![full(3.0, 64)?, full(presence, 1)?])
+        };
+        let frame = |bright: bool| {
+            // Both have the same range, so that windowing leaves them different.
+            let white = |i: usize| (i % 8 == 0) != bright;
+            let pixels = (0..64 * 64).map(|i| if white(i) { 60_000 } else { 5000 }).collect();
+            PixelFrame::new(64, 64, pixels).unwrap()
+        };
+        let sample = |bright: bool| {
+            let mask = Mask::from_fn(64, 64, |_, _| bright);
+            let annotated = Annotated {
+                id: bright.to_string(),
+                source: "s".into(),
+                patient: "p".into(),
+                frame: frame(bright),
+                masks: vec![Some(mask.clone()), Some(mask)],
+            };
+            annotated.to_sample(&config.preprocess)
+        };
+        let mut predictor = Predictor::around(&config, tch::Device::Cpu, forward);
+        predictor.fit(&[sample(true), sample(false)]).unwrap();
+        let areas = |bright| -> Vec<usize> {
+            predictor.masks(&frame(bright), (64, 64)).unwrap().iter().map(Mask::area).collect()
+        };
+        assert_eq!(areas(true), [64 * 64; 2]);
+        assert_eq!(areas(false), [0; 2], "gates {:?}", predictor.gates());
+    }
+}

@@ -1,25 +1,46 @@
+use std::path::PathBuf;
+
 use shared::bundle::sha256_hex;
 
-use crate::dataset::{Index, MaskSource, Record};
+use crate::dataset::{DatasetError, FileDigests, Index, MaskSource, Record};
 
-/// SHA-256 over what the images are and say: ids, patients, splits, labels, masks, and the sizes of all files. Contents
-/// of pictures are not read: on data sets of many gigabytes that would take longer than the training. A picture that is
-/// replaced by another one of the very same length goes unseen.
-pub fn data_digest(index: &Index) -> String {
-    let lines: String = index.records.iter().map(|record| describe(record) + "\n").collect();
-    sha256_hex(lines.as_bytes())
+/// SHA-256 over what the images are and say: ids, sources, patients, splits, labels, attributes, and the contents of
+/// all pictures and masks.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn data_digest(index: &Index, digests: &mut FileDigests) -> Result<String, DatasetError> {
+    let files: Vec<PathBuf> = index.records.iter().flat_map(files).collect();
+    let mut contents = digests.of(&files)?.into_iter();
+    let mut lines = String::new();
+    for record in &index.records {
+        let own: Vec<String> = contents.by_ref().take(files_of(record)).collect();
+        lines += &describe(record, &own);
+        lines.push('\n');
+    }
+    Ok(sha256_hex(lines.as_bytes()))
 }
 
-fn describe(record: &Record) -> String {
-    let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+/// The image and the pictures of its masks.
+fn files(record: &Record) -> Vec<PathBuf> {
+    let masks = record.masks.values().flat_map(|source| match source {
+        MaskSource::Files(files) => files.as_slice(),
+        MaskSource::Codes(_) => &[],
+    });
+    std::iter::once(&record.image).chain(masks).cloned().collect()
+}
+
+fn files_of(record: &Record) -> usize {
+    files(record).len()
+}
+
+fn describe(record: &Record, contents: &[String]) -> String {
+    // Where each class's pictures end is told, so that none can pass for another's.
     let masks: Vec<String> = record
         .masks
         .iter()
         .map(|(label, source)| match source {
-            MaskSource::Files(files) => {
-                let sizes: Vec<String> = files.iter().map(|file| size(file).to_string()).collect();
-                format!("{label}={}", sizes.join("+"))
-            }
+            MaskSource::Files(files) => format!("{label}={}", files.len()),
             MaskSource::Codes(codes) => {
                 let codes: Vec<String> =
                     codes.iter().map(|code| format!("{:?}{}", code.size, code.counts)).collect();
@@ -27,16 +48,62 @@ fn describe(record: &Record) -> String {
             }
         })
         .collect();
-    let findings: Vec<String> =
-        record.findings.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
-    let image = size(&record.image);
-    [
-        &record.id,
-        &record.patient,
+    let text = serde_json::json!([
+        record.id,
+        record.source,
+        record.patient,
         record.split.name(),
-        &image.to_string(),
-        &masks.join(";"),
-        &findings.join(";"),
-    ]
-    .join("|")
+        masks,
+        record.findings.iter().map(|(label, value)| format!("{label}={value:?}")).collect::<Vec<_>>(),
+        record.attributes,
+        contents,
+    ]);
+    text.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+    use crate::dataset::Split;
+
+    #[test]
+    fn every_file_and_every_word_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, mask) = (dir.path().join("a.png"), dir.path().join("m.png"));
+        fs::write(&image, b"image").unwrap();
+        fs::write(&mask, b"mask").unwrap();
+        let record = Record {
+            id: "a".into(),
+            dataset: "d".into(),
+            source: "s".into(),
+            patient: "p".into(),
+            split: Split::StrongTrain,
+            image: image.clone(),
+            masks: BTreeMap::from([("heart".into(), MaskSource::Files(vec![mask.clone()]))]),
+            findings: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+        };
+        let digest = |record: &Record| {
+            let index = Index { records: vec![record.clone()], ..Index::default() };
+            data_digest(&index, &mut FileDigests::default()).unwrap()
+        };
+        let first = digest(&record);
+        assert_eq!(first, digest(&record));
+        let lungs = BTreeMap::from([("lungs".into(), MaskSource::Files(vec![mask.clone()]))]);
+        let none = BTreeMap::from([("heart".into(), MaskSource::Files(Vec::new()))]);
+        for other in [
+            Record { source: "t".into(), ..record.clone() },
+            Record { attributes: BTreeMap::from([("view".into(), "AP".into())]), ..record.clone() },
+            Record { masks: lungs, ..record.clone() },
+            Record { masks: none, ..record.clone() },
+        ] {
+            assert_ne!(first, digest(&other), "{other:?}");
+        }
+        // Of the same length.
+        fs::write(&mask, b"MASK").unwrap();
+        assert_ne!(first, digest(&record));
+    }
 }

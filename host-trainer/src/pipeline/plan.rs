@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{PipelineError, data_digest};
+use super::PipelineError;
 use crate::config::{
     ArmSpec, Config, Gate, Init, Overrides, PseudoSpec, Saliency, Stage, StudySpec, digest_of,
 };
@@ -82,11 +82,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The steps of a configuration: of its study, or of one training by the splits if it has none.
-    pub fn new(config: &Config, index: &Index) -> Result<Self, PipelineError> {
+    /// The steps of a configuration: of its study, or of one training by the splits if it has none. `data` is the
+    /// digest of the index.
+    pub fn new(config: &Config, index: &Index, data: String) -> Result<Self, PipelineError> {
         let study = config.study.clone().unwrap_or_else(|| single(config));
         let unvalidated = index.of(Split::StrongVal).is_empty();
-        let mut plan = Self { steps: Vec::new(), data: data_digest(index), unvalidated, study };
+        let mut plan = Self { steps: Vec::new(), data, unvalidated, study };
         let mut evaluations = Vec::new();
         let study = plan.study.clone();
         let folds: Vec<Option<usize>> = match study.folds {
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn steps_are_shared_and_come_after_what_they_read() {
-        let plan = Plan::new(&study(), &Index::default()).unwrap();
+        let plan = Plan::new(&study(), &Index::default(), String::new()).unwrap();
         for (place, step) in plan.steps.iter().enumerate() {
             assert!(step.inputs.iter().all(|&input| input < place), "{}", step.name);
         }
@@ -349,7 +350,7 @@ mod tests {
     fn keys_follow_what_shapes_a_step_and_nothing_else() {
         let index = Index::default();
         let key = |config: &Config, name: &str| {
-            let plan = Plan::new(config, &index).unwrap();
+            let plan = Plan::new(config, &index, String::new()).unwrap();
             plan.steps.iter().find(|step| step.name == name).unwrap().key.clone()
         };
         let (base, mut slower) = (study(), study());
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(key(&base, "segmenter-mix-n4-s1"), key(&softer, "segmenter-mix-n4-s1"));
         let mut noted = study();
         noted.study.as_mut().unwrap().notes.push("Few images.".into());
-        let (before, after) = (Plan::new(&base, &index).unwrap(), Plan::new(&noted, &index).unwrap());
+        let [before, after] = [&base, &noted].map(|config| Plan::new(config, &index, String::new()).unwrap());
         let changed: Vec<&str> = before
             .steps
             .iter()
@@ -384,7 +385,7 @@ mod tests {
 
     #[test]
     fn without_a_study_one_segmenter_is_trained_from_phantoms() {
-        let plan = Plan::new(&tiny(""), &Index::default()).unwrap();
+        let plan = Plan::new(&tiny(""), &Index::default(), String::new()).unwrap();
         let names: Vec<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names, ["pretrain-s17", "segmenter-model-all-s17", "evaluation-model-all-s17", "report"]);
     }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::steps::{SegmenterInputs, train_segmenter};
 use super::{
     Artifact, Context, Machine, PipelineError, Plan, Step, StepKind, StudyResults, StudyRoles, classify,
-    evaluate_segmenter, learn_edges, look, make_pseudo_masks, taught,
+    data_digest, evaluate_segmenter, learn_edges, look, make_pseudo_masks, taught,
 };
 use crate::config::{Config, Init, Stage};
-use crate::dataset::{Index, Record, Split};
+use crate::dataset::{FileDigests, Index, Record, Split};
 use crate::train::{Outcome, Roles, RunDir};
 
 /// How long to wait before asking again whether another process has finished a step.
@@ -41,8 +41,11 @@ impl<'a> Runner<'a> {
         root: &Path,
         context: Context,
     ) -> Result<Self, PipelineError> {
-        let plan = Plan::new(config, index)?;
-        let runner = Self { config, index, plan, root: root.join(&config.name), context };
+        let root = root.join(&config.name);
+        let mut digests = FileDigests::of_folder(&root);
+        let plan = Plan::new(config, index, data_digest(index, &mut digests)?)?;
+        digests.save();
+        let runner = Self { config, index, plan, root, context };
         runner.check_roles()?;
         Ok(runner)
     }

@@ -33,9 +33,13 @@ pub(super) struct Key {
     pub dashed: bool,
 }
 
-/// The colour of the `i`th thing; they repeat after eight.
+/// The colour of the `i`th thing: from the ninth on the same colours darker, and after sixteen all over again.
 pub(super) fn color(i: usize) -> RGBColor {
-    COLORS[i % COLORS.len()]
+    let RGBColor(r, g, b) = COLORS[i % COLORS.len()];
+    match i / COLORS.len() % 2 {
+        0 => RGBColor(r, g, b),
+        _ => RGBColor(r / 2, g / 2, b / 2),
+    }
 }
 
 /// Draws onto white; `what` is for the error message.

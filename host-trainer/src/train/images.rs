@@ -146,6 +146,7 @@ impl Images {
             validation,
             loss: LossSpec { bce: spec.bce_weight, dice: spec.dice_weight },
             consistency,
+            learned: taught,
             teachers: None,
             auxiliary_weight: spec.auxiliary_weight,
         })

@@ -118,6 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn dice_agrees_with_numpy() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            shape: [i64; 4],
+            logits: Vec<f32>,
+            coverage: Vec<f32>,
+            valid: Vec<f32>,
+            loss: f64,
+        }
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/fixtures/dice.json")).unwrap();
+        for case in cases {
+            let logits = Tensor::from_slice(&case.logits).view(case.shape);
+            let loss = dice_loss(&logits, &targets(&case.coverage, case.shape, &case.valid)).unwrap();
+            assert!((loss.double_value(&[]) - case.loss).abs() < 1e-6, "{:?}", case.shape);
+        }
+    }
+
+    #[test]
     fn bce_agrees_with_numbers_worked_out_by_hand() {
         let shape = [1, 1, 1, 2];
         let loss = bce_loss(&logits(&[0.5, 0.25], shape), &targets(&[1.0, 0.0], shape, &[1.0])).unwrap();

@@ -23,6 +23,8 @@ pub struct Segmentation {
     pub loss: LossSpec,
     /// On images without masks.
     pub consistency: Option<ConsistencySpec>,
+    /// The classes that some mask teaches; consistency is of these.
+    pub learned: Vec<bool>,
     /// Networks whose answers the student imitates.
     pub teachers: Option<Teachers>,
     /// Weight of the auxiliary head's loss, for networks that have one.
@@ -54,7 +56,7 @@ impl Task for Segmentation {
                 unlabeled,
                 batch.size,
                 spec,
-                self.loss,
+                (self.loss, &self.learned),
             )?)?;
         }
         Ok(loss)

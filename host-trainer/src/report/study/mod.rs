@@ -166,7 +166,7 @@ fn digests(view: &View<'_>) -> Section {
     let points = vec![
         format!("Experiment (SHA-256 of the configuration): {}", digest_of(&config)),
         format!(
-            "Data (SHA-256 of ids, patients, splits, labels, and sizes of image and mask files): {}",
+            "Data (SHA-256 of ids, patients, sources, splits, labels, attributes, and contents of images and masks): {}",
             view.results.data
         ),
         format!("Program: host-trainer {}", env!("CARGO_PKG_VERSION")),
@@ -217,7 +217,7 @@ mod tests {
             "(gains.svg)",
             "- 3 steps: by a version of the program that did not",
             "- 1 step: cpu, libtorch 2.11.0+cpu, 2 threads",
-            "sizes of image and mask files): data-digest",
+            "contents of images and masks): data-digest",
             env!("CARGO_PKG_VERSION"),
         ] {
             assert!(text.contains(part), "{part}\n\n{text}");
