@@ -35,6 +35,9 @@ mod loss;
 mod optimizer;
 #[cfg(feature = "torch")]
 mod progress;
+#[cfg(test)]
+#[cfg(feature = "torch")]
+mod scripted;
 #[cfg(feature = "torch")]
 mod segmentation;
 #[cfg(feature = "torch")]

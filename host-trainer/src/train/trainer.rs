@@ -185,7 +185,8 @@ impl Trainer {
         if value.is_finite() {
             return Ok(value);
         }
-        let (step, stage, images) = (self.state.step, self.state.stage, images.join(", "));
+        // The step that could not be done, counted as those that are done.
+        let (step, stage, images) = (self.state.step + 1, self.state.stage, images.join(", "));
         Err(TrainError::Diverged { what, value, step, stage, images })
     }
 }
