@@ -1,6 +1,8 @@
 //! The trainer as a program: a whole study on phantoms, from image-level labels to the report, killed and resumed.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -198,15 +200,27 @@ fn a_study_goes_from_labels_to_the_report_and_a_killed_one_ends_in_the_same() {
     assert!(!cells.iter().any(|cell| cell["arm"] == "grad-cam" && cell["class"] == "heart"));
     assert!(!results["comparisons"].as_array().unwrap().is_empty());
 
-    // Killed again and again, at moments that differ from machine to machine, the end is the same to the last bit.
-    for kill in 0.. {
-        let mut child = place.run("parts").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(300 + 170 * kill));
-        child.kill().unwrap();
-        if child.wait().unwrap().success() || kill == 12 {
+    // Killed in a step of every kind, the end is the same to the last bit.
+    let mut killed = BTreeSet::new();
+    loop {
+        let mut child = place.run("parts").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut begun = BufReader::new(child.stdout.take().unwrap()).lines();
+        // "[3/24] segmenter-strong-n3-s1"
+        let fresh = begun.find_map(|line| {
+            let line = line.unwrap();
+            let kind = line.strip_prefix('[')?.split_once("] ")?.1.split('-').next()?.to_owned();
+            killed.insert(kind).then_some(())
+        });
+        if fresh.is_none() {
+            assert!(child.wait().unwrap().success());
             break;
         }
+        std::thread::sleep(Duration::from_millis(40 * killed.len() as u64));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
+    let kinds = ["classifier", "edges", "evaluation", "pseudo", "report", "saliency", "segmenter"];
+    assert_eq!(killed.iter().map(String::as_str).collect::<Vec<_>>(), kinds);
     assert_success(&place.run("parts").output().unwrap());
     let parts = fs::read_to_string(place.report("parts", "results.json")).unwrap();
     assert!(parts == text, "the figures of the killed study differ");
@@ -250,7 +264,8 @@ fn a_full_disk_ends_a_training_with_the_remedy_and_it_goes_on_afterwards() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("No space left") && error.contains("free space"), "{error}");
     assert!(!place.path("run/latest.safetensors").exists());
-    fs::remove_file(&partial).unwrap();
+    // Nothing half is left behind.
+    assert!(fs::symlink_metadata(&partial).is_err());
     assert_success(&train(&place).output().unwrap());
     assert!(place.path("run/best.safetensors").exists());
 }
