@@ -52,7 +52,6 @@ pub use promised::Promised;
 pub(crate) use promised::file_digest;
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
-#[cfg(feature = "torch")]
 pub(crate) use sample::in_parallel;
 pub use sample::{Annotated, Sample, load_annotated, load_samples, load_samples_on};
 pub use source::{
