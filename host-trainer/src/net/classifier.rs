@@ -30,7 +30,7 @@ pub struct ClassifierConfig {
     pub backbone: Backbone,
     /// Channels against the published network.
     pub width: Width,
-    /// Resolution of the last feature map, which is that of the saliency maps. DenseNet121 has 32 only.
+    /// Resolution of the last feature map, which is that of the saliency maps. DenseNet121 has 16 and 32.
     pub output_stride: OutputStride,
     /// Dropout before the logits, 0 ≤ p < 1.
     pub dropout: f32,
@@ -43,8 +43,8 @@ impl ClassifierConfig {
     /// What is wrong with it, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let dense = self.backbone == Backbone::DenseNet121;
-        if dense && self.output_stride != OutputStride::S32 {
-            return Some("densenet121 needs output_stride = 32");
+        if dense && self.output_stride == OutputStride::S8 {
+            return Some("densenet121 needs output_stride = 16 or 32");
         }
         if !(0.0..1.0).contains(&self.dropout) { Some("dropout must lie in 0..1") } else { None }
     }
@@ -74,7 +74,10 @@ pub(super) fn backbone(
     image: NodeId,
 ) -> (Vec<NodeId>, NodeId) {
     match config.backbone {
-        Backbone::DenseNet121 => densenet121(g, "encoder", image, config.width.scale(32)),
+        Backbone::DenseNet121 => {
+            let pools_last = config.output_stride == OutputStride::S32;
+            densenet121(g, "encoder", image, config.width.scale(32), pools_last)
+        }
         Backbone::ResNet18 => {
             let stages = Stages::of(config.output_stride);
             let features = resnet18(g, "encoder", image, config.width.scale(64), &stages);

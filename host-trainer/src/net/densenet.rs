@@ -9,14 +9,15 @@ const BLOCKS: [usize; 4] = [6, 12, 24, 16];
 /// A bottleneck's 1 × 1 convolution has this many times the growth rate in channels.
 const BOTTLENECK: usize = 4;
 
-/// Adds the features; `growth` is the channels that each layer adds (32 in the paper). Ends at a 32nd of the
-/// image's size, after the last normalization and ReLU. Also gives the features of each resolution on the way,
-/// from a quarter of the image on.
+/// Adds the features; `growth` is the channels that each layer adds (32 in the paper). Ends after the last normalization
+/// and ReLU at a 32nd of the image's size, or at a 16th: without the last transition's pooling, which has no weights.
+/// Also gives the features of each resolution on the way, from a quarter of the image on.
 pub(super) fn densenet121(
     g: &mut GraphBuilder,
     prefix: &str,
     image: NodeId,
     growth: usize,
+    pools_last: bool,
 ) -> (Vec<NodeId>, NodeId) {
     let name = |part: String| format!("{prefix}.features.{part}");
     let x = g.conv(name("conv0".into()), image, 2 * growth, 7, |c| c.stride = [2, 2]);
@@ -34,7 +35,8 @@ pub(super) fn densenet121(
             let half = g.channels(y) / 2;
             let y = g.conv(name(format!("{part}.conv")), y, half, 1, |_| ());
             taps.push(y);
-            x = g.avg_pool(name(format!("{part}.pool")), y, 2);
+            let pools = pools_last || block + 2 < BLOCKS.len();
+            x = if pools { g.avg_pool(name(format!("{part}.pool")), y, 2) } else { y };
         }
     }
     let last = g.batch_norm_relu(&name("norm5".into()), x);

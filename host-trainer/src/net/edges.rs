@@ -3,6 +3,7 @@
 
 use super::builder::GraphBuilder;
 use super::classifier::{ClassifierConfig, backbone};
+use super::deeplab::OutputStride;
 use super::graph::Graph;
 use super::op::ResizeTarget;
 
@@ -14,10 +15,15 @@ const CHANNELS: usize = 32;
 const GROUPS: usize = 4;
 
 /// The network: image `[1, H, W]` → logit of a class boundary `[1, H / 4, W / 4]`. Everything below the prefix
-/// `encoder` comes from the classifier and stays frozen.
+/// `encoder` comes from the classifier and stays frozen; its last features stay at a 16th of the image (strides 2, 2, 2
+/// and 1 after the first pooling, design §5.3), however coarse the classifier's own are.
 pub fn edge_net(config: &ClassifierConfig) -> Graph {
+    let output_stride = match config.output_stride {
+        OutputStride::S32 => OutputStride::S16,
+        finer => finer,
+    };
     let (mut g, image) = GraphBuilder::new("irnet-edges", 1);
-    let (taps, _) = backbone(&mut g, config, image);
+    let (taps, _) = backbone(&mut g, &ClassifierConfig { output_stride, ..config.clone() }, image);
     // The first tap after pooling has the edge map's own size.
     let size = taps[0];
     let branches: Vec<_> = taps
@@ -39,7 +45,7 @@ pub fn edge_net(config: &ClassifierConfig) -> Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Backbone, OutputStride, Width};
+    use crate::net::{Backbone, Width};
 
     #[test]
     fn edges_lie_on_a_quarter_of_the_images_grid() {
@@ -56,6 +62,7 @@ mod tests {
             let shapes = graph.shapes(256, 256).unwrap();
             assert_eq!(shapes[graph.outputs[0].0], [1, 256 / EDGE_STRIDE, 256 / EDGE_STRIDE]);
             assert_eq!(shapes[graph.find("edges.concat").unwrap().0][0], 160);
+            assert_eq!(shapes[graph.find("edges.5.conv").unwrap().0], [32, 256 / 16, 256 / 16]);
         }
     }
 }
