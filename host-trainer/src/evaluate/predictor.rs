@@ -191,7 +191,7 @@ mod tests {
         };
         let frame = |bright: bool| {
             // Both have the same range, so that windowing leaves them different.
-            let white = |i: usize| (i % 8 == 0) != bright;
+            let white = |i: usize| i.is_multiple_of(8) != bright;
             let pixels = (0..64 * 64).map(|i| if white(i) { 60_000 } else { 5000 }).collect();
             PixelFrame::new(64, 64, pixels).unwrap()
         };
