@@ -198,7 +198,7 @@ fn checkpoint(
 ) -> Result<ExitCode, CliError> {
     let (config, index, records) = common.open()?;
     let labels = config.labels();
-    let model = ModelFile::load_for(path, &config, &[Stage::Train, Stage::Pretrain])?;
+    let model = ModelFile::load_for(path, &config, &Stage::SEGMENTERS)?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, device.device()?)
         .map_err(EvaluateError::from)?;
     let mut predictor = Predictor::new(&config, net);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use super::compute::Compute;
 use super::{CliError, STOPPED, say};
 use crate::config::{Config, Stage, digest_of};
-use crate::dataset::{FileDigests, file_digest};
+use crate::dataset::file_digest;
 use crate::pipeline::{SegmenterInputs, data_digest};
 use crate::train::{Images, Job, Outcome, Session, Start, index_for};
 
@@ -59,12 +59,10 @@ fn run(args: &PretrainArgs, stage: Stage, inputs: &SegmenterInputs) -> Result<Ex
     let mut job = Job::new(&config, stage);
     let read = inputs.pseudo.iter().chain(&inputs.teachers).map(|path| file_digest(path));
     let read: Vec<String> = read.collect::<Result<_, _>>()?;
-    let mut digests = FileDigests::of_folder(&args.out);
-    let data = data_digest(&index, &mut digests)?;
+    let data = data_digest(&index, &args.out)?;
     let imitation = (!inputs.teachers.is_empty()).then_some(&config.distillation);
     job.digest = digest_of(&serde_json::json!([job.digest, data, read, imitation]));
     let mut session = Session::open(job, &args.out, &start, context.device)?;
-    digests.save();
     let task =
         inputs.task(&context, &config, stage, |pseudo| Images::of_splits(&config, stage, &index, pseudo))?;
     let outcome = session.run(&task, &context.stop, context.workers)?;

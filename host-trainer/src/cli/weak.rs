@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::compute::Compute;
 use super::{CliError, STOPPED, say};
 use crate::config::{Config, Gate, PseudoSpec, Saliency, Stage, digest_of};
-use crate::dataset::{FileDigests, Index, Split, data_root, file_digest};
+use crate::dataset::{Index, Split, data_root, file_digest};
 use crate::pipeline::{classify, data_digest, learn_edges, look, make_pseudo_masks};
 use crate::train::{Outcome, Roles, RunDir};
 
@@ -110,7 +110,7 @@ fn create(dir: &Path) -> Result<(), CliError> {
 pub(super) fn classifier(args: &ClassifierArgs) -> Result<ExitCode, CliError> {
     let context = args.common.compute.context()?;
     let (config, index) = open(&args.common.config)?;
-    let data = data_digest(&index, &mut FileDigests::of_folder(&args.out))?;
+    let data = data_digest(&index, &args.out)?;
     let digest = format!("{}-{data}", config.digest(Stage::Classifier));
     let outcome = classify(&context, &config, &Roles::of_splits(&index), digest, &args.out)?;
     Ok(status(outcome, &RunDir::new(&args.out).best()))
@@ -133,7 +133,7 @@ pub(super) fn edges(args: &EdgesArgs) -> Result<ExitCode, CliError> {
     let gate = config.gate(args.gate);
     let shaping = serde_json::json!([
         config.digest(Stage::Edges),
-        data_digest(&index, &mut FileDigests::of_folder(&args.out))?,
+        data_digest(&index, &args.out)?,
         gate,
         config.findings,
         config.labels(),

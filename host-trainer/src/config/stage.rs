@@ -19,6 +19,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Those that train a segmenter.
+    pub const SEGMENTERS: [Self; 2] = [Self::Pretrain, Self::Train];
+
     /// Where its settings stand in a configuration.
     pub fn key(self) -> &'static str {
         match self {

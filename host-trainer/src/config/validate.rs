@@ -67,8 +67,7 @@ impl Config {
         if let Some((field, reason)) = self.augment.fault() {
             return bad(&format!("augment.{field}"), reason.into());
         }
-        let PhantomSpec { size, min_aspect, .. } = &self.phantom;
-        let (size, min_aspect) = (*size, *min_aspect);
+        let PhantomSpec { size, min_aspect, .. } = self.phantom;
         if !(64..=4096).contains(&size) || !(0.1..=1.0).contains(&min_aspect) {
             return bad("phantom", "size must lie in 64..=4096 and min_aspect in 0.1..=1".into());
         }

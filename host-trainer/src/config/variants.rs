@@ -99,11 +99,25 @@ fn merge(table: &mut Table, changes: &Table) {
 mod tests {
     use crate::config::{Config, tiny};
 
+    /// A study whose second arm, b, goes with consistency.
+    fn study() -> Config {
+        tiny(
+            r#"
+            [study]
+            seeds = [1]
+            budgets = [2]
+            reference = "a"
+            [[study.arm]]
+            name = "a"
+            [[study.arm]]
+            name = "b"
+            consistency = true
+            "#,
+        )
+    }
+
     fn with(changes: &str) -> Result<Config, String> {
-        let config = tiny(
-            "[study]\nseeds = [1]\nbudgets = [2]\nreference = \"a\"\n[[study.arm]]\nname = \"a\"\n\
-             [[study.arm]]\nname = \"b\"\nconsistency = true",
-        );
+        let config = study();
         let mut arm = config.study.as_ref().unwrap().arms[1].clone();
         arm.with = toml::from_str(changes).map_err(|error| error.to_string())?;
         config.for_arm(&arm, 1).map_err(|error| error.to_string())
@@ -133,21 +147,16 @@ mod tests {
 
     #[test]
     fn settings_of_a_study_are_checked_as_the_experiments_are() {
-        let study = |consistency: bool, with: &str| {
-            let mut config =
-                tiny("[study]\nseeds = [1]\nbudgets = [2]\nreference = \"a\"\n[[study.arm]]\nname = \"a\"");
-            let arm = &mut config.study.as_mut().unwrap().arms[0];
+        let checked = |consistency: bool, with: &str| {
+            let mut config = study();
+            let arm = &mut config.study.as_mut().unwrap().arms[1];
             (arm.consistency, arm.with) = (consistency, toml::from_str(with).unwrap());
-            let mut other = arm.clone();
-            (other.name, other.consistency, other.with) = ("plain".into(), false, Default::default());
-            config.study.as_mut().unwrap().arms.insert(0, other);
-            config.study.as_mut().unwrap().reference = "plain".into();
             config.validate().map_err(|error| error.to_string())
         };
-        assert_eq!(study(true, "[consistency]\nconfidence = 0.8"), Ok(()));
-        let error = study(true, "[consistency]\nconfidence = 0.3").unwrap_err();
-        assert!(error.contains("study.arm.a.with") && error.contains("confidence"), "{error}");
-        let error = study(false, "[consistency]\nconfidence = 0.8").unwrap_err();
+        assert_eq!(checked(true, "[consistency]\nconfidence = 0.8"), Ok(()));
+        let error = checked(true, "[consistency]\nconfidence = 0.3").unwrap_err();
+        assert!(error.contains("study.arm.b.with") && error.contains("confidence"), "{error}");
+        let error = checked(false, "[consistency]\nconfidence = 0.8").unwrap_err();
         assert!(error.contains("consistency = true"), "{error}");
     }
 }

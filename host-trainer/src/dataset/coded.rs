@@ -30,8 +30,8 @@ impl CodedSample {
     }
 
     /// Whether each class is annotated.
-    pub fn annotated(&self) -> impl Iterator<Item = bool> {
-        self.codes.iter().map(Option::is_some)
+    pub fn annotated(&self) -> Vec<bool> {
+        self.codes.iter().map(Option::is_some).collect()
     }
 
     /// The image with its masks as planes.
@@ -58,7 +58,7 @@ mod tests {
         let image = Sample { id: "a".into(), letterbox: Letterbox::new(8, 8, 8), image, targets: vec![None] };
         let mask = Mask::from_fn(8, 8, |r, c| r > c);
         let coded = CodedSample::new(&image, vec![None, Some(Rle::encode(&mask))]).unwrap();
-        assert_eq!(coded.annotated().collect::<Vec<_>>(), [false, true]);
+        assert_eq!(coded.annotated(), [false, true]);
         let decoded = coded.decoded();
         assert_eq!((&decoded.image, decoded.mask(0), decoded.mask(1)), (&image.image, None, Some(mask)));
         let broken = Rle { size: [8, 8], counts: "~".into() };

@@ -10,9 +10,9 @@ use crate::train::atomic;
 
 /// SHA-256 of files, remembered under their length and time of change: data sets of gigabytes are read once, not at
 /// every command.
-#[derive(Debug, Default)]
-pub struct FileDigests {
-    path: Option<PathBuf>,
+#[derive(Debug)]
+pub(crate) struct FileDigests {
+    path: PathBuf,
     known: BTreeMap<PathBuf, Known>,
     changed: bool,
 }
@@ -28,17 +28,17 @@ struct Known {
 
 impl FileDigests {
     /// What the file `files.json` of a folder remembers; nothing if there is none, or none that can be read.
-    pub fn of_folder(folder: &Path) -> Self {
+    pub(crate) fn of_folder(folder: &Path) -> Self {
         let path = folder.join("files.json");
         let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { path: Some(path), known: known.unwrap_or_default(), changed: false }
+        Self { path, known: known.unwrap_or_default(), changed: false }
     }
 
     /// The digests of `files`, in their order. Those that are not known are read, on all cores.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn of(&mut self, files: &[PathBuf]) -> Result<Vec<String>, DatasetError> {
+    pub(crate) fn of(&mut self, files: &[PathBuf]) -> Result<Vec<String>, DatasetError> {
         let found = in_parallel(files.len(), |i| {
             let path = &files[i];
             let (bytes, modified) = state(path)?;
@@ -57,8 +57,8 @@ impl FileDigests {
     }
 
     /// Remembers what was read, if the folder is there.
-    pub fn save(&mut self) {
-        let Some(path) = &self.path else { return };
+    pub(crate) fn save(&mut self) {
+        let path = &self.path;
         if !self.changed || !path.parent().is_some_and(Path::is_dir) {
             return;
         }
@@ -107,6 +107,6 @@ mod tests {
 
         fs::write(dir.path().join("files.json"), b"{").unwrap();
         assert_eq!(FileDigests::of_folder(dir.path()).of(&files).unwrap(), second);
-        assert!(FileDigests::default().of(&[dir.path().join("none")]).is_err());
+        assert!(FileDigests::of_folder(dir.path()).of(&[dir.path().join("none")]).is_err());
     }
 }

@@ -17,6 +17,7 @@ mod batch;
 mod batch_source;
 mod coded;
 mod error;
+#[cfg(feature = "torch")]
 mod file_digests;
 mod import;
 mod labelled;
@@ -40,7 +41,8 @@ pub use batch::Batch;
 pub use batch_source::{BatchSource, Named};
 pub use coded::CodedSample;
 pub use error::DatasetError;
-pub use file_digests::FileDigests;
+#[cfg(feature = "torch")]
+pub(crate) use file_digests::FileDigests;
 pub use import::{ImportOptions, ImportReport, ImportStep, Summary, SummaryRow, import};
 pub use labelled::{Labelled, LabelledBatch, LabelledDraw, LabelledPlan, label_of, load_labelled};
 pub use loader::Loader;
@@ -52,6 +54,7 @@ pub use promised::Promised;
 pub(crate) use promised::file_digest;
 pub use record::{Finding, Index, MaskSource, Record, Split};
 pub use root::data_root;
+#[cfg(feature = "torch")]
 pub(crate) use sample::in_parallel;
 pub use sample::{Annotated, Sample, load_annotated, load_samples, load_samples_on};
 pub use source::{

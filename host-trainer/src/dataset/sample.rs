@@ -68,6 +68,11 @@ impl Sample {
         self.letterbox.input_size
     }
 
+    /// Whether each class is annotated.
+    pub fn annotated(&self) -> Vec<bool> {
+        self.targets.iter().map(Option::is_some).collect()
+    }
+
     /// Grey values 0..1, padding 0.
     pub fn gray(&self) -> Vec<f32> {
         self.image.iter().map(|&v| f32::from(v) / 65535.0).collect()

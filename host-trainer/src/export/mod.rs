@@ -70,7 +70,7 @@ impl Exported {
 /// Exports a model. A bundle that is in the folder already is replaced when the new one is whole.
 pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     let Request { config, model, index, quantize, device, out } = *request;
-    model.info.require(config, &[Stage::Train, Stage::Pretrain])?;
+    model.info.require(config, &Stage::SEGMENTERS)?;
     // The device reads logits only.
     let (graph, params) = first_output_only(&model.info.graph, &model.params);
     let (graph, params) = fold_batch_norm(&graph, &params)?;

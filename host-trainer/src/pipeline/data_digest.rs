@@ -1,20 +1,22 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use shared::bundle::sha256_hex;
 
 use crate::dataset::{DatasetError, FileDigests, Index, MaskSource, Record};
 
 /// SHA-256 over what the images are and say: ids, sources, patients, splits, labels, attributes, and the contents of
-/// all pictures and masks.
+/// all pictures and masks. What was read is remembered in `folder`, if that is there.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn data_digest(index: &Index, digests: &mut FileDigests) -> Result<String, DatasetError> {
-    let files: Vec<PathBuf> = index.records.iter().flat_map(files).collect();
-    let mut contents = digests.of(&files)?.into_iter();
+pub fn data_digest(index: &Index, folder: &Path) -> Result<String, DatasetError> {
+    let files: Vec<Vec<PathBuf>> = index.records.iter().map(files).collect();
+    let mut digests = FileDigests::of_folder(folder);
+    let mut contents = digests.of(&files.concat())?.into_iter();
+    digests.save();
     let mut lines = String::new();
-    for record in &index.records {
-        let own: Vec<String> = contents.by_ref().take(files_of(record)).collect();
+    for (record, files) in index.records.iter().zip(&files) {
+        let own: Vec<String> = contents.by_ref().take(files.len()).collect();
         lines += &describe(record, &own);
         lines.push('\n');
     }
@@ -28,10 +30,6 @@ fn files(record: &Record) -> Vec<PathBuf> {
         MaskSource::Codes(_) => &[],
     });
     std::iter::once(&record.image).chain(masks).cloned().collect()
-}
-
-fn files_of(record: &Record) -> usize {
-    files(record).len()
 }
 
 fn describe(record: &Record, contents: &[String]) -> String {
@@ -88,7 +86,7 @@ mod tests {
         };
         let digest = |record: &Record| {
             let index = Index { records: vec![record.clone()], ..Index::default() };
-            data_digest(&index, &mut FileDigests::default()).unwrap()
+            data_digest(&index, &dir.path().join("none")).unwrap()
         };
         let first = digest(&record);
         assert_eq!(first, digest(&record));

@@ -108,11 +108,6 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether there is no image to validate on.
-    pub fn unvalidated(&self) -> bool {
-        self.unvalidated
-    }
-
     /// Adds the training and the evaluation of one arm; gives the place of the latter.
     fn arm(
         &mut self,

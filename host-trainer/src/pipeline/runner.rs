@@ -8,7 +8,7 @@ use super::{
     data_digest, evaluate_segmenter, learn_edges, look, make_pseudo_masks, taught,
 };
 use crate::config::{Config, Init, Stage};
-use crate::dataset::{FileDigests, Index, Record, Split};
+use crate::dataset::{Index, Record, Split};
 use crate::train::{Outcome, Roles, RunDir};
 
 /// How long to wait before asking again whether another process has finished a step.
@@ -42,9 +42,7 @@ impl<'a> Runner<'a> {
         context: Context,
     ) -> Result<Self, PipelineError> {
         let root = root.join(&config.name);
-        let mut digests = FileDigests::of_folder(&root);
-        let plan = Plan::new(config, index, data_digest(index, &mut digests)?)?;
-        digests.save();
+        let plan = Plan::new(config, index, data_digest(index, &root)?)?;
         let runner = Self { config, index, plan, root, context };
         runner.check_roles()?;
         Ok(runner)
@@ -164,7 +162,7 @@ impl<'a> Runner<'a> {
 
     /// Warns of what the plan makes do with.
     fn warn(&self) {
-        if self.plan.unvalidated() && self.plan.study.folds == 0 {
+        if self.plan.study.folds == 0 && self.validation().is_empty() {
             tracing::warn!(
                 "no image is in the split strong_val: the last weights count as the best, and thresholds are fitted on the \
                  expert masks that were learned from"

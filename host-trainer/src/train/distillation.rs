@@ -15,7 +15,7 @@ impl Teachers {
     /// Teachers from model files of the configuration's classes and preprocessing.
     pub fn new(config: &Config, models: &[ModelFile], device: Device) -> Result<Self, TrainError> {
         for model in models {
-            model.info.require(config, &[Stage::Train, Stage::Pretrain])?;
+            model.info.require(config, &Stage::SEGMENTERS)?;
         }
         let net = |model: &ModelFile| TorchNet::from_params(&model.info.graph, &model.params, device);
         let nets = models.iter().map(net).collect::<Result<_, _>>()?;

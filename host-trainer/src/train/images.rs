@@ -6,8 +6,8 @@ use super::loss::LossSpec;
 use super::{Segmentation, TrainError, ValidationSet};
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    BatchPlan, DatasetError, Index, PhantomSpec, PlanSpec, Pools, Record, Sample, Split, data_root,
-    load_samples, phantom_pool,
+    BatchPlan, CodedSample, DatasetError, Index, PhantomSpec, PlanSpec, Pools, Record, Sample, Split,
+    data_root, load_samples, phantom_pool,
 };
 use crate::pseudo::PseudoMasks;
 
@@ -116,13 +116,10 @@ impl Images {
         };
         // A class that nothing teaches must not decide which weights are the best.
         let mut taught = vec![false; config.classes.len()];
-        let mut learn = |annotated: &mut dyn Iterator<Item = bool>| {
+        let planes = self.pools.strong.iter().chain(&self.pools.phantoms).map(Sample::annotated);
+        for annotated in planes.chain(self.pools.weak.iter().map(CodedSample::annotated)) {
             taught.iter_mut().zip(annotated).for_each(|(taught, annotated)| *taught |= annotated);
-        };
-        for sample in self.pools.strong.iter().chain(&self.pools.phantoms) {
-            learn(&mut sample.targets.iter().map(Option::is_some));
         }
-        self.pools.weak.iter().for_each(|sample| learn(&mut sample.annotated()));
         let mut validation = self.validation;
         for sample in &mut validation {
             sample

@@ -29,7 +29,7 @@ pub fn evaluate_segmenter(
     StudyRoles { training, test }: &StudyRoles,
     out: &Path,
 ) -> Result<(), PipelineError> {
-    let model = ModelFile::load_for(model, config, &[Stage::Train, Stage::Pretrain])?;
+    let model = ModelFile::load_for(model, config, &Stage::SEGMENTERS)?;
     let net = TorchNet::from_params(&model.info.graph, &model.params, context.device)?;
     let mut predictor = Predictor::new(config, net);
     let labels = config.labels();
