@@ -111,6 +111,9 @@ impl Bench {
         let image = |record: &Record| {
             let masks = record.masks.iter().map(|(label, source)| match source {
                 MaskSource::Files(files) => (label.clone(), serde_json::json!(files)),
+                MaskSource::Cut { of, without } => {
+                    (label.clone(), serde_json::json!({ "of": of, "without": without }))
+                }
                 MaskSource::Codes(codes) => (label.clone(), serde_json::json!(codes)),
             });
             let masks: serde_json::Map<_, _> = masks.collect();

@@ -24,6 +24,9 @@ pub(super) struct PretrainArgs {
     /// differ in shape start fresh. It counts at the beginning only, not with --resume.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Another seed than the configuration's, for a further member of an ensemble.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
     #[command(flatten)]
     compute: Compute,
 }
@@ -54,6 +57,8 @@ pub(super) fn train(args: &TrainArgs) -> Result<ExitCode, CliError> {
 fn run(args: &PretrainArgs, stage: Stage, inputs: &SegmenterInputs) -> Result<ExitCode, CliError> {
     let context = args.compute.context()?;
     let config = Config::load(&args.config)?.with_quirks();
+    let seed = args.seed.unwrap_or(config.seed);
+    let config = config.with_seed(seed);
     let index = index_for(&config, stage)?;
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
     let mut job = Job::new(&config, stage);

@@ -56,6 +56,10 @@ pub struct StageSpec {
     pub phantom_share: f64,
     /// Probability that a radiograph is one with an expert's mask, where there are pseudo-masks too, 0..=1.
     pub strong_weight: f64,
+    /// Whether weak images whose label says that a class is absent teach an empty mask of it (design §5.2's gating,
+    /// without saliency). They are drawn as images with pseudo-masks are, by `strong_weight`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub negatives: bool,
     /// How gradients become steps.
     pub optimizer: Method,
     /// Highest learning rate.
@@ -97,6 +101,7 @@ impl Default for StageSpec {
             batch: 8,
             phantom_share: 0.0,
             strong_weight: 0.9,
+            negatives: false,
             optimizer: Method::AdamW,
             learning_rate: 1e-3,
             final_share: 0.01,
@@ -162,6 +167,7 @@ impl StageSpec {
         let mixing = [
             ("phantom_share", self.phantom_share == usual.phantom_share),
             ("strong_weight", self.strong_weight == usual.strong_weight),
+            ("negatives", self.negatives == usual.negatives),
         ];
         let losses = [
             ("bce_weight", self.bce_weight == usual.bce_weight),

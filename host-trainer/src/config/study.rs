@@ -112,7 +112,8 @@ impl ArmSpec {
 
     fn is_plain(&self) -> bool {
         let phantoms = self.init == Init::Pretrain || self.with.train.contains_key("phantom_share");
-        !self.consistency && self.teachers.is_none() && !phantoms
+        let negatives = self.with.train.contains_key("negatives");
+        !self.consistency && self.teachers.is_none() && !phantoms && !negatives
     }
 }
 
@@ -212,6 +213,7 @@ mod tests {
             "consistency = true",
             "init = \"pretrain\"",
             "with = { train = { phantom_share = 0.2 } }",
+            "with = { train = { negatives = true } }",
             "pseudo = { saliency = \"grad-cam\" }",
             "strong = false\npseudo = { saliency = \"grad-cam\" }",
         ] {

@@ -114,10 +114,18 @@ impl Config {
         self.irnet.validate()?;
         self.pretrain.validate(Stage::Pretrain)?;
         self.train.validate(Stage::Train)?;
+        if self.train.negatives && self.findings.iter().all(|finding| finding.class.is_none()) {
+            return bad("train.negatives", "needs [[findings]] that name a class".into());
+        }
         if let Some(study) = &self.study {
             study.validate(!self.findings.is_empty())?;
             for arm in &study.arms {
                 let own = Self { study: None, ..self.clone().for_arm(arm, self.seed)? };
+                if own.train.negatives && arm.pseudo.is_some() {
+                    let reason =
+                        "the gate of pseudo-masks says what absent classes teach; remove one of both";
+                    return bad(&format!("study.arm.{}.pseudo", arm.name), reason.into());
+                }
                 own.validate().map_err(|error| error.within(&format!("study.arm.{}.with", arm.name)))?;
             }
         }

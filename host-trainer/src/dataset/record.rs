@@ -75,6 +75,14 @@ pub enum Finding {
 pub enum MaskSource {
     /// Pictures whose union is the mask; no picture: the class is known to be absent.
     Files(Vec<PathBuf>),
+    /// Pictures whose union, less the union of others, is the mask: experts of another collection may draw the lung
+    /// behind the heart, for example.
+    Cut {
+        /// What is joined.
+        of: Vec<PathBuf>,
+        /// What is taken out.
+        without: Vec<PathBuf>,
+    },
     /// COCO run-length codes whose union is the mask; no code: the class is known to be absent.
     Codes(Vec<Rle>),
 }

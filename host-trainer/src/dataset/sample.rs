@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -109,20 +109,22 @@ pub fn load_annotated(record: &Record, labels: &[String]) -> Result<Annotated, D
     let frame = read_frame(&record.image)?;
     let masks = labels.iter().map(|label| {
         let Some(source) = record.masks.get(label) else { return Ok(None) };
-        let mut mask = Mask::empty(frame.rows(), frame.cols());
         match source {
-            MaskSource::Files(files) => {
-                for path in files {
-                    mask.merge(&read_mask(path, &frame)?);
-                }
+            MaskSource::Files(files) => union_of(files, &frame),
+            MaskSource::Cut { of, without } => {
+                let mut mask = union_of(of, &frame)?;
+                mask.subtract(&union_of(without, &frame)?);
+                Ok(mask)
             }
             MaskSource::Codes(codes) => {
+                let mut mask = Mask::empty(frame.rows(), frame.cols());
                 for code in codes {
                     mask.merge(&decode(code, record, label, &frame)?);
                 }
+                Ok(mask)
             }
         }
-        Ok(Some(mask))
+        .map(Some)
     });
     let masks = masks.collect::<Result<_, DatasetError>>()?;
     Ok(Annotated {
@@ -228,6 +230,14 @@ fn decode(code: &Rle, record: &Record, label: &str, frame: &PixelFrame) -> Resul
 }
 
 /// Reads a mask picture of the frame's size; foreground is the upper half of the grey range.
+fn union_of(files: &[PathBuf], frame: &PixelFrame) -> Result<Mask, DatasetError> {
+    let mut mask = Mask::empty(frame.rows(), frame.cols());
+    for path in files {
+        mask.merge(&read_mask(path, frame)?);
+    }
+    Ok(mask)
+}
+
 fn read_mask(path: &Path, frame: &PixelFrame) -> Result<Mask, DatasetError> {
     let mask = read_frame(path)?;
     if (mask.rows(), mask.cols()) != (frame.rows(), frame.cols()) {

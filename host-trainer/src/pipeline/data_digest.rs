@@ -26,8 +26,9 @@ pub fn data_digest(index: &Index, folder: &Path) -> Result<String, DatasetError>
 /// The image and the pictures of its masks.
 fn files(record: &Record) -> Vec<PathBuf> {
     let masks = record.masks.values().flat_map(|source| match source {
-        MaskSource::Files(files) => files.as_slice(),
-        MaskSource::Codes(_) => &[],
+        MaskSource::Files(files) => files.iter().chain(&[]),
+        MaskSource::Cut { of, without } => of.iter().chain(without),
+        MaskSource::Codes(_) => [].iter().chain(&[]),
     });
     std::iter::once(&record.image).chain(masks).cloned().collect()
 }
@@ -39,6 +40,7 @@ fn describe(record: &Record, contents: &[String]) -> String {
         .iter()
         .map(|(label, source)| match source {
             MaskSource::Files(files) => format!("{label}={}", files.len()),
+            MaskSource::Cut { of, without } => format!("{label}={}-{}", of.len(), without.len()),
             MaskSource::Codes(codes) => {
                 let codes: Vec<String> =
                     codes.iter().map(|code| format!("{:?}{}", code.size, code.counts)).collect();

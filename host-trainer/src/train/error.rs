@@ -132,4 +132,15 @@ pub enum TrainError {
         "no validation image has an expert's pixel of any class, or both labels of any finding; add images with split strong_val, or set classifier.holdout"
     )]
     NothingToValidate,
+    /// Nothing for `train.negatives`.
+    #[error(
+        "train.negatives is on and no weak image's label says that a class is absent; see [[findings]] and the data \
+         sets' findings"
+    )]
+    NoNegatives,
+    /// Two answers to one question.
+    #[error(
+        "train.negatives is on and there are pseudo-masks, whose gate says what absent classes teach; remove one"
+    )]
+    NegativesTwice,
 }

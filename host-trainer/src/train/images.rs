@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
+use shared::mask::{Mask, Rle};
 use tch::Device;
 
 use super::loss::LossSpec;
 use super::{Segmentation, TrainError, ValidationSet};
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    BatchPlan, CodedSample, DatasetError, Index, PhantomSpec, PlanSpec, Pools, Record, Sample, Split,
-    data_root, load_samples, phantom_pool,
+    BatchPlan, CodedSample, DatasetError, Finding, Index, PhantomSpec, PlanSpec, Pools, Record, Sample,
+    Split, data_root, load_samples, phantom_pool,
 };
 use crate::pseudo::PseudoMasks;
 
@@ -78,12 +79,16 @@ impl Images {
             pools.phantoms = phantom_pool(&config.phantom, &labels, &config.preprocess)?;
         }
         let consistency = !pretraining && config.consistency.is_some();
-        if consistency || pseudo.is_some() {
+        let negatives = !pretraining && config.train.negatives;
+        if consistency || negatives || pseudo.is_some() {
             // Whatever masks they have, weak images do not teach by them.
             let samples = load_samples(&roles.weak, &[], &config.preprocess)?;
-            if let Some(pseudo) = pseudo {
-                pools.weak = pseudo.attach(&samples, &labels)?;
-            }
+            pools.weak = match (pseudo, negatives) {
+                (Some(_), true) => return Err(TrainError::NegativesTwice),
+                (Some(pseudo), false) => pseudo.attach(&samples, &labels)?,
+                (None, true) => without_findings(config, &roles.weak, &samples)?,
+                (None, false) => Vec::new(),
+            };
             if consistency {
                 pools.unlabeled = samples;
             }
@@ -150,6 +155,28 @@ impl Images {
     }
 }
 
+/// The images whose labels say that a class is absent, with an empty mask of it and nothing of the others.
+fn without_findings(
+    config: &Config,
+    records: &[Record],
+    samples: &[Sample],
+) -> Result<Vec<CodedSample>, TrainError> {
+    let empty = |sample: &Sample| Rle::encode(&Mask::empty(sample.size(), sample.size()));
+    let absent = |record: &Record, class: &str| {
+        let mut findings = config.findings.iter().filter(|finding| finding.class.as_deref() == Some(class));
+        findings.any(|finding| record.findings.get(&finding.label) == Some(&Finding::Absent))
+    };
+    let mut with = Vec::new();
+    for (record, sample) in records.iter().zip(samples) {
+        let codes: Vec<Option<Rle>> =
+            config.classes.iter().map(|class| absent(record, &class.label).then(|| empty(sample))).collect();
+        if codes.iter().any(Option::is_some) {
+            with.push(CodedSample::new(sample, codes).expect("an empty mask is a mask"));
+        }
+    }
+    if with.is_empty() { Err(TrainError::NoNegatives) } else { Ok(with) }
+}
+
 /// The radiographs that a stage asks for. Pretraining does without any if the data folder is missing; it validates on
 /// phantoms then.
 pub fn index_for(config: &Config, stage: Stage) -> Result<Index, DatasetError> {
@@ -184,4 +211,56 @@ fn held_out_phantoms(config: &Config) -> Result<Vec<Sample>, DatasetError> {
     let seed = config.phantom.seed ^ 0x5EED_0F0F;
     let held_out = PhantomSpec { pool: VALIDATION_PHANTOMS, seed, ..config.phantom.clone() };
     phantom_pool(&held_out, &config.labels(), &config.preprocess)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::preprocess::Letterbox;
+
+    use super::*;
+    use crate::config::tiny;
+
+    #[test]
+    fn only_what_a_label_calls_absent_teaches_an_empty_mask() {
+        let config = tiny(
+            "[[findings]]\nlabel = \"big\"\nclass = \"heart\"\n[[findings]]\nlabel = \"free\"\n[train]\nnegatives = true",
+        );
+        let image = |id: &str, findings: &[(&str, Finding)]| {
+            let sample = Sample {
+                id: id.into(),
+                letterbox: Letterbox::new(8, 8, 8),
+                image: vec![7; 64].into(),
+                targets: Vec::new(),
+            };
+            let record = Record {
+                id: id.into(),
+                dataset: "d".into(),
+                source: "d".into(),
+                patient: id.into(),
+                split: Split::Weak,
+                image: "a.png".into(),
+                masks: BTreeMap::new(),
+                findings: findings.iter().map(|(label, finding)| ((*label).to_owned(), *finding)).collect(),
+                attributes: BTreeMap::new(),
+            };
+            (record, sample)
+        };
+        let (records, samples): (Vec<_>, Vec<_>) = [
+            image("healthy", &[("big", Finding::Absent)]),
+            image("ill", &[("big", Finding::Present)]),
+            image("unsure", &[("big", Finding::Uncertain)]),
+            image("other", &[("free", Finding::Absent)]),
+        ]
+        .into_iter()
+        .unzip();
+        let taught = without_findings(&config, &records, &samples).unwrap();
+        assert_eq!(taught.len(), 1);
+        let only = taught[0].decoded();
+        assert_eq!((only.id.as_str(), only.annotated()), ("healthy", vec![false, true]));
+        assert_eq!(only.mask(1).unwrap().area(), 0);
+        let none = without_findings(&config, &records[1..], &samples[1..]).unwrap_err().to_string();
+        assert!(none.contains("train.negatives"), "{none}");
+    }
 }

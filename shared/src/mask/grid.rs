@@ -140,6 +140,17 @@ impl Mask {
         }
     }
 
+    /// Removes the other mask's foreground.
+    ///
+    /// # Panics
+    /// If the sizes differ.
+    pub fn subtract(&mut self, other: &Self) {
+        assert_eq!((self.rows, self.cols), (other.rows, other.cols), "masks of different size");
+        for (a, b) in self.data.iter_mut().zip(&other.data) {
+            *a &= 1 - b;
+        }
+    }
+
     /// Nearest-neighbour resampling at pixel centres; a mask without pixels gives background.
     pub fn resize_nearest(&self, rows: usize, cols: usize) -> Self {
         if (rows, cols) == (self.rows, self.cols) {

@@ -58,6 +58,9 @@ pub struct FolderSpec {
     /// Our label → the data set's mask names. Only these classes count as annotated.
     #[serde(default)]
     pub classes: BTreeMap<String, Vec<String>>,
+    /// Our label → the data set's mask names that are cut out of it, where its experts mean more by a class than we do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<String, Vec<String>>,
     /// What a mask file that is not there means.
     #[serde(default)]
     pub missing_mask: MissingMask,
@@ -163,6 +166,9 @@ impl FolderSpec {
         if self.mask.is_none() && !self.classes.is_empty() {
             return Some(("mask".into(), "classes need it; name it or remove them".into()));
         }
+        if let Some(unknown) = self.without.keys().find(|label| !self.classes.contains_key(*label)) {
+            return Some((format!("without.{unknown}"), "cuts a class that `classes` does not name".into()));
+        }
         None
     }
 
@@ -220,7 +226,7 @@ impl FolderSpec {
     ) -> Result<BTreeMap<String, MaskSource>, DatasetError> {
         let mut masks = BTreeMap::new();
         let Some(template) = &self.mask else { return Ok(masks) };
-        for (label, names) in &self.classes {
+        let files = |names: &[String]| {
             let mut files = Vec::new();
             for class in names {
                 let file = template.fill(|field| if field == "class" { Some(class) } else { row.get(field) });
@@ -230,7 +236,16 @@ impl FolderSpec {
                     Err(error) => return Err(error),
                 }
             }
-            masks.insert(label.clone(), MaskSource::Files(files));
+            Ok(files)
+        };
+        for (label, names) in &self.classes {
+            let of = files(names)?;
+            let without = files(self.without.get(label).map_or(&[], Vec::as_slice))?;
+            let source = match of.is_empty() || without.is_empty() {
+                true => MaskSource::Files(of),
+                false => MaskSource::Cut { of, without },
+            };
+            masks.insert(label.clone(), source);
         }
         Ok(masks)
     }

@@ -189,3 +189,29 @@ fn findings_and_attributes_come_from_columns_and_quoted_fields_are_read() {
 fn unknown_keys_are_refused() {
     assert!(toml::from_str::<FolderSpec>("path = \"a\"\nimages = \"b\"\n").is_err());
 }
+
+#[test]
+fn what_experts_mean_beyond_a_class_is_cut_out_of_it() {
+    let dir = folder("filename,patient,split\na.png,1,strong_val\n", &["a.png"]);
+    let set = dir.path().join("set");
+    let picture = |values: [u8; 4]| image::GrayImage::from_raw(2, 2, values.to_vec()).unwrap();
+    fs::create_dir_all(set.join("mask/lung")).unwrap();
+    picture([9; 4]).save(set.join("png/a.png")).unwrap();
+    picture([255, 255, 255, 0]).save(set.join("mask/lung/a.png")).unwrap();
+    picture([255, 0, 0, 255]).save(set.join("mask/heart/a.png")).unwrap();
+    let mut spec = FolderSpec {
+        classes: [("lung".to_owned(), vec!["lung".to_owned()])].into(),
+        without: [("lung".to_owned(), vec!["heart".to_owned()])].into(),
+        ..spec()
+    };
+    let index = import(spec.clone(), dir.path()).unwrap();
+    let annotated = crate::dataset::load_annotated(&index.records[0], &["lung".to_owned()]).unwrap();
+    assert_eq!(annotated.masks[0].as_ref().unwrap().data(), [0, 1, 1, 0]);
+    // What is missing cuts nothing, where a missing mask means that readers drew nothing.
+    spec.missing_mask = MissingMask::Absent;
+    fs::remove_file(set.join("mask/heart/a.png")).unwrap();
+    let index = import(spec.clone(), dir.path()).unwrap();
+    assert!(matches!(&index.records[0].masks["lung"], MaskSource::Files(files) if files.len() == 1));
+    spec.classes.clear();
+    assert_eq!(spec.fault().unwrap().0, "without.lung");
+}
