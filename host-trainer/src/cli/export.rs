@@ -6,7 +6,7 @@ use shared::manifest::Quantization;
 use super::{CliError, DeviceChoice, say};
 use crate::config::Config;
 use crate::dataset::{DatasetError, data_root};
-use crate::export::{QuantizeChoice, Request, export};
+use crate::export::{QuantizeChoice, Request, Stopwatch, export};
 use crate::train::{ModelFile, RunDir};
 
 /// Arguments of `export`.
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Arithmetic of the graph.
     #[arg(long, value_enum, default_value_t)]
     quantize: QuantizeChoice,
+    /// The edge-agent that times each form [default: the one beside this program, if there is one]
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// Where to compute: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -41,16 +44,24 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
         }
         Err(error) => return Err(error.into()),
     };
+    let stopwatch = Stopwatch::find(args.agent.as_deref());
     let request = Request {
         config: &config,
         model: &model,
         index: index.as_ref(),
         quantize: args.quantize,
         device: args.device.device()?,
+        stopwatch: stopwatch.as_ref(),
         out: &args.out,
     };
     let exported = export(&request)?;
     say!("{}", exported.ladder_table(&config.labels()));
+    for (unit, error) in &exported.ladder.sensitive {
+        say!("8 bits alone in {unit}: mean squared error of the logits {error:.2e}");
+    }
+    for remark in &exported.ladder.remarks {
+        say!("{remark}");
+    }
     for (quantization, report) in &exported.reports {
         say!(
             "{} on {}: {} images\n{}",

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Fault;
+
 /// What a bundle says and how its graph is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +18,8 @@ pub struct ExportSpec {
     pub min_agreement: f64,
     /// One sentence on what the model does.
     pub description: String,
+    /// How the graph becomes 8-bit.
+    pub quantize: QuantizeSpec,
     /// Terms of use of each data set, by its name under `[data]`.
     pub licenses: BTreeMap<String, String>,
     /// What the model is for and what it is not for, for the model card (Markdown).
@@ -32,9 +36,57 @@ impl Default for ExportSpec {
             golden: 3,
             min_agreement: 0.995,
             description: String::new(),
+            quantize: QuantizeSpec::default(),
             licenses: BTreeMap::new(),
             intended_use: String::new(),
             limits: String::new(),
         }
+    }
+}
+
+/// What an export does where 8 bits cost more than they should. Points are hundredths of mean IoU, here as shares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuantizeSpec {
+    /// The most parts of the network that may stay f32; 0: none.
+    pub keep_f32: usize,
+    /// What mean IoU they must gain for it, 0 to 1.
+    pub keep_pays: f64,
+    /// Loss of mean IoU against f32 above which the network is fine-tuned under fake quantization, 0 to 1.
+    pub finetune_above: f64,
+    /// Steps of that.
+    pub finetune_steps: u64,
+    /// Its highest learning rate.
+    pub finetune_learning_rate: f64,
+}
+
+impl Default for QuantizeSpec {
+    fn default() -> Self {
+        Self {
+            keep_f32: 4,
+            keep_pays: 0.001,
+            finetune_above: 0.005,
+            finetune_steps: 200,
+            finetune_learning_rate: 1e-4,
+        }
+    }
+}
+
+impl QuantizeSpec {
+    /// The first field that cannot work, and why.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        [
+            ("keep_pays", share(self.keep_pays), "must lie in 0..=1"),
+            ("finetune_above", share(self.finetune_above), "must lie in 0..=1"),
+            ("finetune_steps", self.finetune_steps > 0, "must be above 0"),
+            (
+                "finetune_learning_rate",
+                self.finetune_learning_rate.is_finite() && self.finetune_learning_rate > 0.0,
+                "must be above 0",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(field, holds, reason)| (!holds).then_some((field, reason)))
     }
 }

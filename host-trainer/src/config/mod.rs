@@ -22,7 +22,7 @@ use shared::mask::Rgb;
 use shared::preprocess::PreprocessSpec;
 
 pub use error::ConfigError;
-pub use export::ExportSpec;
+pub use export::{ExportSpec, QuantizeSpec};
 pub use learning::{ConsistencySpec, DistillationSpec, Method};
 pub use stage::{Stage, StageSpec};
 pub use study::{ArmSpec, Init, Overrides, StudySpec};

@@ -87,6 +87,9 @@ impl Config {
         if !(min_agreement > 0.5 && min_agreement <= 1.0) {
             return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
         }
+        if let Some((field, reason)) = self.export.quantize.fault() {
+            return bad(&format!("export.quantize.{field}"), reason.into());
+        }
         // An index brings data sets of its own names.
         let known = |name: &String| {
             self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))

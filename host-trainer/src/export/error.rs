@@ -45,6 +45,19 @@ pub enum ExportError {
     /// Quantizing.
     #[error(transparent)]
     Quantize(#[from] crate::quantize::QuantizeError),
+    /// Fine-tuning.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
+    /// The edge agent did not measure a graph.
+    #[error(
+        "failed to measure a graph with {path}: {reason}; name an edge-agent of this version with --agent"
+    )]
+    Agent {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -1,8 +1,9 @@
 //! From a trained model to a bundle that the edge agent runs.
 //!
 //! ```text
-//! ModelFile ─► fold batch norm ─► calibrate on validation images ─► ladder of methods ─► best by validation IoU
-//!           ─► thresholds on the same images ─► figures on strong_test ─► ONNX + manifest + card + golden + digests
+//! ModelFile ─► fold batch norm ─► ladder: calibration methods, equalization, bias correction, parts in f32, fine-tuning
+//!           ─► best by validation IoU, with thresholds from the same images ─► time on the device's engine
+//!           ─► figures on strong_test ─► ONNX + manifest + card + golden + digests
 //! ```
 
 mod card;
@@ -10,6 +11,7 @@ mod error;
 mod folder;
 mod golden;
 mod ladder;
+mod latency;
 mod provenance;
 
 use std::path::{Path, PathBuf};
@@ -21,13 +23,14 @@ use shared::manifest::{self, GoldenSpec, GraphSpec, Manifest, Metric, Postproces
 use tch::Device;
 
 pub use error::ExportError;
-pub use ladder::{Ladder, QuantizeChoice, Rung};
+pub use ladder::{Climb, Ladder, QuantizeChoice, Rung};
+pub use latency::Stopwatch;
 
 use crate::config::{Config, Stage};
 use crate::dataset::{Index, Record, Split};
 use crate::evaluate::{Judge, Measure, Predictor, Report};
 use crate::net::{first_output_only, fold_batch_norm};
-use crate::onnx::{self, INPUT, OUTPUT, write_f32, write_qdq};
+use crate::onnx::{self, INPUT, OUTPUT};
 use crate::train::{ModelFile, validation_samples};
 
 /// What to export and how.
@@ -43,6 +46,8 @@ pub struct Request<'a> {
     pub quantize: QuantizeChoice,
     /// Where to compute.
     pub device: Device,
+    /// Measures the forms on the device's engine; none: they are not timed.
+    pub stopwatch: Option<&'a Stopwatch>,
     /// Folder of the bundle.
     pub out: &'a Path,
 }
@@ -69,14 +74,29 @@ impl Exported {
 
 /// Exports a model. A bundle that is in the folder already is replaced when the new one is whole.
 pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
-    let Request { config, model, index, quantize, device, out } = *request;
+    let Request { config, model, index, quantize, device, stopwatch, out } = *request;
     model.info.require(config, &Stage::SEGMENTERS)?;
     // The device reads logits only.
     let (graph, params) = first_output_only(&model.info.graph, &model.params);
     let (graph, params) = fold_batch_norm(&graph, &params)?;
     let (validation, validation_name) = validation_samples(config, index)?;
-    let mut ladder = Ladder::climb(config, &graph, &params, &validation, quantize, device)?;
+    let info = onnx_info(config, model);
+    let climb = Climb {
+        config,
+        model,
+        graph: &graph,
+        params: &params,
+        validation: &validation,
+        index,
+        info: &info,
+        device,
+    };
+    let mut ladder = climb.ladder(quantize)?;
     ladder.validation_name = validation_name;
+    match stopwatch {
+        Some(stopwatch) => stopwatch.time(ladder.rungs_mut())?,
+        None => ladder.remarks.push("No edge-agent was at hand: the forms were not timed.".into()),
+    }
     let shipped = ladder.chosen();
 
     // Without test images the card says that nothing was measured.
@@ -95,12 +115,6 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         }
     }
 
-    let size = config.preprocess.input_size;
-    let info = onnx_info(config, model);
-    let bytes = match shipped.quantized() {
-        None => write_f32(&graph, &params, [size, size], &info)?,
-        Some(quantized) => write_qdq(quantized, [size, size], &info)?,
-    };
     let manifest = Manifest {
         schema: manifest::SCHEMA,
         name: config.name.clone(),
@@ -110,7 +124,7 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         pipeline_version: PIPELINE_VERSION,
         graph: GraphSpec {
             file: folder::GRAPH_FILE.into(),
-            sha256: sha256_hex(&bytes),
+            sha256: sha256_hex(&shipped.bytes),
             input: INPUT.into(),
             output: OUTPUT.into(),
             quantization: shipped.quantization(),
@@ -126,9 +140,10 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     let card = card::render(config, &manifest, &ladder);
     folder::write(
         out,
-        &folder::Contents { graph: &bytes, manifest: &manifest, card: &card, golden: &golden },
+        &folder::Contents { graph: &shipped.bytes, manifest: &manifest, card: &card, golden: &golden },
     )?;
-    Ok(Exported { path: out.to_owned(), graph_bytes: bytes.len(), ladder, reports })
+    let graph_bytes = shipped.bytes.len();
+    Ok(Exported { path: out.to_owned(), graph_bytes, ladder, reports })
 }
 
 fn test_report(
@@ -219,7 +234,8 @@ mod tests {
         let (model, out) = (model(&config), dir.path().join("tiny/"));
         let export_as = |quantize| {
             let device = Device::Cpu;
-            export(&Request { config: &config, model: &model, index: None, quantize, device, out: &out })
+            let (config, model) = (&config, &model);
+            export(&Request { config, model, index: None, quantize, device, stopwatch: None, out: &out })
                 .unwrap()
         };
         let exported = export_as(QuantizeChoice::Int8);
@@ -250,6 +266,7 @@ mod tests {
                 index: Some(&index),
                 quantize,
                 device,
+                stopwatch: None,
                 out: &out,
             })
         };
@@ -282,7 +299,8 @@ mod tests {
         let (config, dir) = (config(), tempfile::tempdir().unwrap());
         let request = |model: &ModelFile, out: &Path| {
             let (quantize, device) = (QuantizeChoice::None, Device::Cpu);
-            export(&Request { config: &config, model, index: None, quantize, device, out }).unwrap_err()
+            let (config, index, stopwatch) = (&config, None, None);
+            export(&Request { config, model, index, quantize, device, stopwatch, out }).unwrap_err()
         };
         let mut other = model(&config);
         other.info.labels.reverse();

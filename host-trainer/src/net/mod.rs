@@ -33,4 +33,4 @@ pub use op::{
 pub use params::{ParamTensor, Params, ParamsError};
 pub use prune::first_output_only;
 #[cfg(feature = "torch")]
-pub use torch::{Mode, TorchNet, TorchNetError};
+pub use torch::{Mode, Rounding, TorchNet, TorchNetError};

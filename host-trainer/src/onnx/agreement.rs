@@ -1,5 +1,7 @@
 //! The exported files, read and run by tract, against libtorch.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +14,10 @@ use crate::net::{
     DeepLabConfig, Graph, GraphBuilder, Mode, Op, ParameterRole, Params, ResizeTarget, TorchNet, Width,
     deeplab_v3_plus, fold_batch_norm, he_init,
 };
-use crate::quantize::{Affine, Method, QuantizedGraph, QuantizedNet, calibrate, forward_quantized, quantize};
+use crate::quantize::{
+    Affine, Calibration, Method, QuantPlan, QuantizedGraph, QuantizedNet, Unit, calibrate, correct_bias,
+    equalize, forward_quantized, quantize,
+};
 
 const SIZE: usize = 64;
 
@@ -81,7 +86,7 @@ fn quantized(graph: &Graph, params: &Params) -> QuantizedGraph {
     let (graph, params) = fold_batch_norm(graph, params).unwrap();
     let net = TorchNet::from_params(&graph, &params, Device::Cpu).unwrap();
     let ranges = calibrate(&net, (10..14).map(|seed| images(1, seed)), Method::MinMax).unwrap();
-    quantize(&graph, &params, &ranges).unwrap()
+    quantize(&graph, &params, &ranges, &BTreeSet::new()).unwrap()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -147,7 +152,7 @@ fn exact() -> QuantizedGraph {
     params.get_mut("head.weight").unwrap().data.iter_mut().for_each(|w| *w = grid(*w, 1.0 / 64.0));
     let net = TorchNet::from_params(&graph, &params, Device::Cpu).unwrap();
     let ranges = calibrate(&net, [images(1, 1)], Method::MinMax).unwrap();
-    let mut quantized = quantize(&graph, &params, &ranges).unwrap();
+    let mut quantized = quantize(&graph, &params, &ranges, &BTreeSet::new()).unwrap();
     for affine in quantized.scheme.activations.values_mut() {
         *affine = Affine { scale: 1.0 / 32.0, zero_point: if affine.zero_point == 0 { 0 } else { 128 } };
     }
@@ -254,4 +259,72 @@ fn what_has_no_place_in_a_file_is_refused() {
     assert!(matches!(write(&two, &params, &info), Err(OnnxError::Outputs { .. })));
     let (g, x) = GraphBuilder::new("identity", 1);
     assert!(matches!(write(&g.finish(&[x]), &Params::new(), &info), Err(OnnxError::Output { .. })));
+}
+
+#[test]
+fn parts_that_stay_f32_agree_between_libtorch_and_tract() {
+    let (graph, params) = variant(Width::Quarter, true);
+    let (graph, params) = fold_batch_norm(&graph, &params).unwrap();
+    let net = TorchNet::from_params(&graph, &params, Device::Cpu).unwrap();
+    let ranges = calibrate(&net, (10..14).map(|seed| images(1, seed)), Method::MinMax).unwrap();
+    let plan = QuantPlan::new(&graph).unwrap();
+    let find = |name: &str| graph.find(name).unwrap();
+    let stored = |name: &str| Unit::Values(plan.group(find(name)).unwrap());
+    let image = images(1, 9);
+    let exact = no_grad(|| net.forward(&image, Mode::Eval)).unwrap();
+    let spread = exact.std(false).double_value(&[]) as f32;
+    // A weight, a plain value, a value that a concatenation shares, and a residual sum.
+    let units = [
+        Unit::Weights(find("encoder.layer2.0.conv1")),
+        stored("encoder.layer3.0.bn1.relu"),
+        stored("decoder.aspp.0.concat"),
+        stored("encoder.layer1.0.relu"),
+    ];
+    for unit in units {
+        let quantized = quantize(&graph, &params, &ranges, &BTreeSet::from([unit])).unwrap();
+        let expected = values(&forward_quantized(&quantized, &image).unwrap());
+        let file = write_qdq(&quantized, [SIZE, SIZE], &ModelInfo::default()).unwrap();
+        let found = run_tract(&file, &image);
+        let off = (expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+            / found.len() as f32)
+            .sqrt();
+        assert!(off < 0.05 * spread, "{}: {off} of {spread}", plan.name(&graph, unit));
+    }
+}
+
+#[test]
+fn dead_constant_and_empty_channels_are_quantized_and_run() {
+    let (mut g, x) = GraphBuilder::new("g", 1);
+    let x = g.conv("body", x, 4, 3, |c| c.bias = true);
+    let x = g.relu("relu", x);
+    let y = g.conv("next", x, 2, 1, |c| c.bias = true);
+    let x = g.relu("dead", y);
+    let x = g.conv("head", x, 1, 1, |c| c.bias = true);
+    let graph = g.finish(&[x]);
+    let mut params = he_init(&graph, 1);
+    let mut fill = |name: &str, range: std::ops::Range<usize>, value: f32| {
+        params.get_mut(name).unwrap().data[range].fill(value);
+    };
+    // Channel 0 is constant, channel 1 is never above 0, channel 2 is nothing; the second ReLU is dead throughout.
+    fill("body.weight", 0..9, 0.0);
+    fill("body.bias", 0..1, 3.0);
+    fill("body.bias", 1..2, -1e6);
+    fill("body.weight", 18..27, 0.0);
+    fill("body.bias", 2..3, 0.0);
+    fill("next.weight", 0..8, 0.0);
+    fill("next.bias", 0..2, -5.0);
+    fill("head.bias", 0..1, 0.25);
+    let (even, pairs) = equalize(&graph, &params);
+    assert_eq!(pairs, 2);
+    let net = TorchNet::from_params(&graph, &even, Device::Cpu).unwrap();
+    for method in [Method::MinMax, Method::Percentile(0.9999), Method::Mse, Method::Entropy] {
+        let calibration = Calibration::collect(&net, [images(1, 1)]).unwrap();
+        let ranges = calibration.ranges(method).unwrap();
+        assert!(ranges.values().any(|range| range.min == range.max), "a range without width is in it");
+        let mut quantized = quantize(&graph, &even, &ranges, &BTreeSet::new()).unwrap();
+        correct_bias(&mut quantized, calibration.means());
+        let file = write_qdq(&quantized, [SIZE, SIZE], &ModelInfo::default()).unwrap();
+        let found = run_tract(&file, &images(1, 2));
+        assert!(found.iter().all(|v| (v - 0.25).abs() < 1e-5), "{method}: {:?}", &found[..4]);
+    }
 }

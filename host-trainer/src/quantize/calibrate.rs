@@ -1,19 +1,21 @@
 //! Watches a folded network over images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Kind, TchError, Tensor, no_grad};
 
+use super::bias::ChannelMeans;
 use super::error::QuantizeError;
 use super::histogram::{Histogram, Method};
 use super::plan::{GroupId, QuantPlan, Ranges};
-use crate::net::TorchNet;
+use crate::net::{Graph, NodeId, Op, TorchNet};
 
 /// What each group's values looked like. Collected once, it gives ranges by any method.
 #[derive(Debug)]
 pub struct Calibration {
     plan: QuantPlan,
     histograms: BTreeMap<GroupId, Histogram>,
+    means: ChannelMeans,
 }
 
 impl Calibration {
@@ -25,9 +27,13 @@ impl Calibration {
         let graph = net.graph();
         let plan = QuantPlan::new(graph)?;
         let mut histograms: BTreeMap<_, _> = plan.groups().map(|(g, _)| (g, Histogram::default())).collect();
+        let mut sums = ChannelSums::new(graph);
         for batch in images {
             let mut fault = None;
             let mut watch = |id, value: &Tensor| {
+                if fault.is_none() {
+                    fault = sums.add(id, value).err().map(QuantizeError::from);
+                }
                 let Some(group) = plan.decides(id) else { return };
                 if fault.is_none() {
                     let histogram = histograms.get_mut(&group).expect("one for each group");
@@ -46,7 +52,12 @@ impl Calibration {
                 return Err(fault);
             }
         }
-        Ok(Self { plan, histograms })
+        Ok(Self { plan, histograms, means: sums.means() })
+    }
+
+    /// The mean of each channel that a convolution reads.
+    pub fn means(&self) -> &ChannelMeans {
+        &self.means
     }
 
     /// The ranges by this method.
@@ -61,6 +72,37 @@ impl Calibration {
                 None => Err(QuantizeError::NoData { node: name.into() }),
             })
             .collect()
+    }
+}
+
+/// Sums over images and pixels of each channel that a convolution reads.
+struct ChannelSums {
+    read: BTreeSet<NodeId>,
+    sums: BTreeMap<NodeId, (Vec<f64>, u64)>,
+}
+
+impl ChannelSums {
+    fn new(graph: &Graph) -> Self {
+        let convolutions = graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv2d(_)));
+        Self { read: convolutions.map(|node| node.inputs[0]).collect(), sums: BTreeMap::new() }
+    }
+
+    fn add(&mut self, id: NodeId, value: &Tensor) -> Result<(), TchError> {
+        if !self.read.contains(&id) {
+            return Ok(());
+        }
+        let (n, c, h, w) = value.size4()?;
+        let sums = value.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Double)?;
+        let sums = Vec::<f64>::try_from(sums.f_to_device(tch::Device::Cpu)?)?;
+        let (all, count) = self.sums.entry(id).or_insert_with(|| (vec![0.0; c as usize], 0));
+        all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+        *count += (n * h * w) as u64;
+        Ok(())
+    }
+
+    fn means(self) -> ChannelMeans {
+        let mean = |(sums, count): (Vec<f64>, u64)| sums.into_iter().map(|sum| sum / count as f64).collect();
+        self.sums.into_iter().map(|(id, sums)| (id, mean(sums))).collect()
     }
 }
 

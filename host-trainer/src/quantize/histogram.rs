@@ -14,6 +14,9 @@ pub enum Method {
     Percentile(f64),
     /// The fraction of min–max with the least mean squared error of the stored values.
     Mse,
+    /// The fraction of min–max whose stored values tell least from the values themselves, by Kullback–Leibler divergence
+    /// (Migacz 2017, 8-bit Inference with TensorRT).
+    Entropy,
 }
 
 impl std::fmt::Display for Method {
@@ -22,6 +25,7 @@ impl std::fmt::Display for Method {
             Self::MinMax => write!(f, "min-max"),
             Self::Percentile(share) => write!(f, "percentile {}", share * 100.0),
             Self::Mse => write!(f, "mse"),
+            Self::Entropy => write!(f, "entropy"),
         }
     }
 }
@@ -129,7 +133,8 @@ impl Histogram {
         Some(match method {
             Method::MinMax => all,
             Method::Percentile(share) => self.percentile(share, all),
-            Method::Mse => self.least_error(all),
+            Method::Mse => least_cost(all, |range| self.squared_error(range)),
+            Method::Entropy => least_cost(all, |range| self.divergence(range)),
         })
     }
 
@@ -156,27 +161,65 @@ impl Histogram {
         Range::including_zero(min.max(all.min), max.min(all.max))
     }
 
-    fn least_error(&self, all: Range) -> Range {
-        const STEPS: u32 = 40;
-        let used: Vec<(f32, f64)> = self
-            .counts
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| **c > 0)
-            .map(|(i, &c)| (((i as f64 + 0.5 - Self::HALF as f64) * self.bin_width()) as f32, c as f64))
-            .collect();
-        let error = |range: &Range| {
-            let affine = Affine::from_range(*range);
-            used.iter().map(|&(v, n)| n * f64::from(affine.round_trip(v) - v).powi(2)).sum::<f64>()
-        };
-        // From the whole range down to a fifth; the widest wins a tie.
-        (0..STEPS)
-            .map(|step| 1.0 - step as f32 * (0.8 / STEPS as f32))
-            .map(|factor| Range { min: all.min * factor, max: all.max * factor })
-            .map(|range| (error(&range), range))
-            .reduce(|best, next| if next.0 < best.0 { next } else { best })
-            .map_or(all, |(_, range)| range)
+    /// The middle of every bin that holds something, and how much.
+    fn used(&self) -> impl Iterator<Item = (f32, f64)> {
+        let middle = |i: usize| ((i as f64 + 0.5 - Self::HALF as f64) * self.bin_width()) as f32;
+        let used = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        used.map(move |(i, &count)| (middle(i), count as f64))
     }
+
+    fn squared_error(&self, range: Range) -> f64 {
+        let affine = Affine::from_range(range);
+        self.used().map(|(v, n)| n * f64::from(affine.round_trip(v) - v).powi(2)).sum()
+    }
+
+    /// KL(P ‖ Q): P the bins' shares, those beyond the range added to the outermost bins within; Q what is left of them
+    /// when all that one level stores is spread evenly over the level's used bins. Only bins within are seen by Q, so
+    /// that what is clipped costs.
+    fn divergence(&self, range: Range) -> f64 {
+        let affine = Affine::from_range(range);
+        let within: Vec<(u8, f64)> = self
+            .used()
+            .filter(|(v, _)| (range.min..=range.max).contains(v))
+            .map(|(v, n)| (affine.quantize(v), n))
+            .collect();
+        if within.is_empty() {
+            return f64::INFINITY;
+        }
+        let total: f64 = self.used().map(|(_, n)| n).sum();
+        let kept: f64 = within.iter().map(|(_, n)| n).sum();
+        let below: f64 = self.used().filter(|(v, _)| *v < range.min).map(|(_, n)| n).sum();
+        let mut levels = [(0.0, 0.0); 256];
+        for &(level, n) in &within {
+            let (sum, bins) = &mut levels[usize::from(level)];
+            (*sum, *bins) = (*sum + n, *bins + 1.0);
+        }
+        let last_place = within.len() - 1;
+        let parts = within.iter().enumerate().map(|(place, &(level, n))| {
+            let clipped = match place {
+                // One bin alone takes both ends.
+                0 if place == last_place => total - kept,
+                0 => below,
+                _ if place == last_place => total - kept - below,
+                _ => 0.0,
+            };
+            let p = (n + clipped) / total;
+            let (sum, bins) = levels[usize::from(level)];
+            p * (p / (sum / bins / kept)).ln()
+        });
+        parts.sum()
+    }
+}
+
+/// The cheapest of the whole range and its fractions down to a fifth; the widest wins a tie.
+fn least_cost(all: Range, cost: impl Fn(Range) -> f64) -> Range {
+    const STEPS: u32 = 40;
+    (0..STEPS)
+        .map(|step| 1.0 - step as f32 * (0.8 / STEPS as f32))
+        .map(|factor| Range { min: all.min * factor, max: all.max * factor })
+        .map(|range| (cost(range), range))
+        .reduce(|best, next| if next.0 < best.0 { next } else { best })
+        .map_or(all, |(_, range)| range)
 }
 
 #[cfg(test)]
@@ -209,7 +252,7 @@ mod tests {
             let h = of(&values);
             let all = h.range(Method::MinMax).unwrap();
             prop_assert!(values.iter().all(|v| (all.min..=all.max).contains(v)));
-            for method in [Method::Percentile(0.999), Method::Percentile(0.5), Method::Mse] {
+            for method in [Method::Percentile(0.999), Method::Percentile(0.5), Method::Mse, Method::Entropy] {
                 let r = h.range(method).unwrap();
                 prop_assert!(all.min <= r.min && r.min <= 0.0 && 0.0 <= r.max && r.max <= all.max, "{method} {r:?}");
             }
@@ -236,9 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn entropy_cuts_a_thin_tail_and_keeps_an_even_spread() {
+        let even: Vec<f32> = (0..50_000).map(|i| i as f32 / 50_000.0).collect();
+        assert!(of(&even).range(Method::Entropy).unwrap().max > 0.95);
+        // A peak at 0 and a thin tail: levels are worth more near 0.
+        let peak: Vec<f32> = (0..50_000).map(|i| (i as f32 / 50_000.0).powi(4)).collect();
+        let mut tailed = of(&(0..100).map(|i| 1.0 + i as f32 * 0.09).collect::<Vec<_>>());
+        (0..20).for_each(|_| tailed.add(&peak));
+        let r = tailed.range(Method::Entropy).unwrap();
+        assert!(r.max < 6.0, "{r:?}");
+    }
+
+    #[test]
     fn nothing_seen_gives_no_range_and_zeros_give_a_range_of_zero() {
         assert_eq!(Histogram::default().range(Method::MinMax), None);
-        for method in [Method::MinMax, Method::Percentile(0.9999), Method::Mse] {
+        for method in [Method::MinMax, Method::Percentile(0.9999), Method::Mse, Method::Entropy] {
             let r = of(&[0.0; 10]).range(method).unwrap();
             assert_eq!(r, Range { min: 0.0, max: 0.0 }, "{method}");
         }

@@ -24,6 +24,15 @@ pub struct QuantPlan {
     relays: Vec<bool>,
 }
 
+/// A part of a network that may be quantized or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// The weights of this convolution.
+    Weights(NodeId),
+    /// The values of this group. Where they are not stored, the convolutions that write or read them are f32 as well.
+    Values(GroupId),
+}
+
 /// The range of each group.
 pub type Ranges = BTreeMap<GroupId, Range>;
 
@@ -70,6 +79,14 @@ impl QuantPlan {
     /// The group whose range this node's values decide: its own, unless it only passes on what it reads.
     pub fn decides(&self, id: NodeId) -> Option<GroupId> {
         self.group(id).filter(|_| !self.relays[id.0])
+    }
+
+    /// A unit's name in the graph.
+    pub fn name<'a>(&'a self, graph: &'a Graph, unit: Unit) -> &'a str {
+        match unit {
+            Unit::Weights(id) => &graph.node(id).name,
+            Unit::Values(group) => self.names.get(&group).map_or("", String::as_str),
+        }
     }
 
     /// All groups with the name of their first node.

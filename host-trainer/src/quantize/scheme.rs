@@ -1,10 +1,10 @@
 //! Integers for a network: activations' scales and zero points, weights and biases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::QuantizeError;
 use super::histogram::Range;
-use super::plan::{QuantPlan, Ranges};
+use super::plan::{QuantPlan, Ranges, Unit};
 use crate::net::{Graph, NodeId, Op, Params};
 
 /// value = (stored − zero_point) · scale, stored in 0..=255 (ONNX `DequantizeLinear`).
@@ -97,6 +97,15 @@ impl QuantConv {
         channels.flat_map(|(ws, s)| ws.iter().map(move |w| f32::from(*w) * s)).collect()
     }
 
+    /// Moves the bias of each output channel by so much, to the nearest step that it can take.
+    pub(super) fn shift_bias(&mut self, shifts: &[f64]) {
+        for ((bias, scale), shift) in self.bias.iter_mut().zip(&self.bias_scale).zip(shifts) {
+            let moved = f64::from(*bias) + (shift / f64::from(*scale)).round_ties_even();
+            let limit = f64::from(Self::BIAS_LIMIT);
+            *bias = moved.clamp(-limit, limit) as i32;
+        }
+    }
+
     /// The bias as the runtime sees it.
     pub fn dequantized_bias(&self) -> Vec<f32> {
         self.bias.iter().zip(&self.bias_scale).map(|(b, s)| *b as f32 * s).collect()
@@ -130,16 +139,23 @@ pub struct QuantizedGraph {
     pub scheme: QuantScheme,
 }
 
-/// Quantizes a folded network with ranges from calibrating it.
+/// Quantizes a folded network with ranges from calibrating it, all of it but the units in `kept`.
 ///
 /// # Errors
 /// If the parameters are not the graph's or not finite, the graph is not folded, or a range is missing or not finite.
-pub fn quantize(graph: &Graph, params: &Params, ranges: &Ranges) -> Result<QuantizedGraph, QuantizeError> {
+pub fn quantize(
+    graph: &Graph,
+    params: &Params,
+    ranges: &Ranges,
+    kept: &BTreeSet<Unit>,
+) -> Result<QuantizedGraph, QuantizeError> {
     let plan = QuantPlan::new(graph)?;
     params.check(graph)?;
     let mut activations = BTreeMap::new();
     for (id, node) in graph.iter() {
-        let Some(group) = plan.group(id) else { continue };
+        let Some(group) = plan.group(id).filter(|group| !kept.contains(&Unit::Values(*group))) else {
+            continue;
+        };
         let range = ranges.get(&group).ok_or_else(|| QuantizeError::NoData { node: node.name.clone() })?;
         if let Some(&value) = [range.min, range.max].iter().find(|v| !v.is_finite()) {
             return Err(QuantizeError::NotFinite { node: node.name.clone(), value });
@@ -150,6 +166,9 @@ pub fn quantize(graph: &Graph, params: &Params, ranges: &Ranges) -> Result<Quant
     let mut convolutions = BTreeMap::new();
     for (id, node) in graph.iter() {
         let Op::Conv2d(conv) = &node.op else { continue };
+        if kept.contains(&Unit::Weights(id)) {
+            continue;
+        }
         // The head writes an output and is not taken in by a stored ReLU.
         let stored = activations.contains_key(&id)
             || consumers[id.0].iter().any(|c| activations.contains_key(c) && !is_conv(graph, *c));
@@ -240,7 +259,7 @@ mod tests {
     #[test]
     fn the_body_is_quantized_and_the_head_is_not() {
         let (graph, params, ranges) = net();
-        let q = quantize(&graph, &params, &ranges).unwrap();
+        let q = quantize(&graph, &params, &ranges, &BTreeSet::new()).unwrap();
         let id = |name| graph.find(name).unwrap();
         assert_eq!(q.scheme.activations.keys().copied().collect::<Vec<_>>(), [id("image"), id("relu")]);
         assert_eq!(q.scheme.convolutions.keys().copied().collect::<Vec<_>>(), [id("body")]);
@@ -248,14 +267,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_stays_f32_and_so_does_who_would_need_it_stored() {
+        let (graph, params, ranges) = net();
+        let id = |name| graph.find(name).unwrap();
+        let plan = QuantPlan::new(&graph).unwrap();
+        let keep = |unit| quantize(&graph, &params, &ranges, &BTreeSet::from([unit])).unwrap().scheme;
+        let weights = keep(Unit::Weights(id("body")));
+        assert!(weights.convolutions.is_empty() && weights.activations.len() == 2);
+        let values = keep(Unit::Values(plan.group(id("image")).unwrap()));
+        assert!(values.convolutions.is_empty() && values.activations.len() == 1);
+    }
+
+    #[test]
     fn nan_weights_missing_and_infinite_ranges_are_named() {
         let (graph, mut params, mut ranges) = net();
-        let missing = quantize(&graph, &params, &Ranges::new()).unwrap_err().to_string();
+        let none = BTreeSet::new();
+        let missing = quantize(&graph, &params, &Ranges::new(), &none).unwrap_err().to_string();
         assert!(missing.contains("`image`") && missing.contains("calibrate"), "{missing}");
         ranges.values_mut().next().unwrap().max = f32::INFINITY;
-        assert!(matches!(quantize(&graph, &params, &ranges), Err(QuantizeError::NotFinite { .. })));
+        assert!(matches!(quantize(&graph, &params, &ranges, &none), Err(QuantizeError::NotFinite { .. })));
         params.get_mut("body.weight").unwrap().data[3] = f32::NAN;
-        let nan = quantize(&graph, &params, &ranges).unwrap_err().to_string();
+        let nan = quantize(&graph, &params, &ranges, &none).unwrap_err().to_string();
         assert!(nan.contains("`body.weight` holds NaN"), "{nan}");
     }
 }

@@ -10,7 +10,15 @@ use std::collections::BTreeMap;
 use tch::{Device, TchError, Tensor, no_grad};
 
 use super::scheme::{Affine, QuantizedGraph};
-use crate::net::{Mode, NodeId, ParamTensor, TorchNet, TorchNetError};
+use crate::net::{Mode, NodeId, ParamTensor, Rounding, TorchNet, TorchNetError};
+
+impl QuantizedGraph {
+    /// What training must round to learn for these integers.
+    pub fn rounding(&self) -> Rounding {
+        let values = self.scheme.activations.iter().map(|(id, a)| (*id, (a.scale, a.zero_point)));
+        Rounding { values: values.collect(), weights: self.scheme.convolutions.keys().copied().collect() }
+    }
+}
 
 /// A quantized network on a device.
 #[derive(Debug)]
@@ -92,13 +100,32 @@ mod tests {
     }
 
     #[test]
+    fn rounded_training_sees_what_the_integers_give() {
+        let graph = deeplab_v3_plus(&DeepLabConfig { width: Width::Quarter, ..DeepLabConfig::default() });
+        let (graph, params) = fold_batch_norm(&graph, &he_init(&graph, 1)).unwrap();
+        let mut net = TorchNet::from_params(&graph, &params, Device::Cpu).unwrap();
+        let x = (Tensor::arange(64 * 64, (Kind::Float, Device::Cpu)) * 0.11).sin().view([1, 1, 64, 64]);
+        let ranges = calibrate(&net, [x.shallow_clone()], Method::MinMax).unwrap();
+        let quantized = quantize(&graph, &params, &ranges, &Default::default()).unwrap();
+        let exact = no_grad(|| net.forward(&x, Mode::Eval)).unwrap();
+        net.round(quantized.rounding());
+        let rounded = net.forward(&x, Mode::Train).unwrap();
+        let stored = forward_quantized(&quantized, &x).unwrap();
+        let far = |a: &Tensor, b: &Tensor| (a - b).square().mean(Kind::Double).sqrt().double_value(&[]);
+        // Biases are not rounded in training: they hardly are in s32.
+        assert!(far(&rounded, &stored) < 0.3 * far(&exact, &stored), "{}", far(&rounded, &stored));
+        rounded.mean(Kind::Float).backward();
+        assert!(net.trainable().iter().all(|(_, tensor)| tensor.grad().defined()));
+    }
+
+    #[test]
     fn logits_stay_close_to_those_in_f32() {
         let graph = deeplab_v3_plus(&DeepLabConfig { width: Width::Quarter, ..DeepLabConfig::default() });
         let (graph, params) = fold_batch_norm(&graph, &he_init(&graph, 1)).unwrap();
         let net = TorchNet::from_params(&graph, &params, Device::Cpu).unwrap();
         let x = (Tensor::arange(64 * 64, (Kind::Float, Device::Cpu)) * 0.11).sin().view([1, 1, 64, 64]);
         let ranges = calibrate(&net, [x.shallow_clone()], Method::MinMax).unwrap();
-        let quantized = quantize(&graph, &params, &ranges).unwrap();
+        let quantized = quantize(&graph, &params, &ranges, &Default::default()).unwrap();
         let exact = no_grad(|| net.forward(&x, crate::net::Mode::Eval)).unwrap();
         let stored = forward_quantized(&quantized, &x).unwrap();
         let error = (&stored - &exact).square().mean(Kind::Double).sqrt().double_value(&[]);

@@ -76,6 +76,8 @@ pub use loss::{
 #[cfg(feature = "torch")]
 pub use optimizer::{Optimizer, OptimizerSpec};
 #[cfg(feature = "torch")]
+pub(crate) use progress::{Progress, Window};
+#[cfg(feature = "torch")]
 pub use segmentation::Segmentation;
 #[cfg(feature = "torch")]
 pub(crate) use segmentation::upload_batch;

@@ -7,7 +7,7 @@ use super::StepReport;
 
 /// Progress of a training on stderr: a bar on a terminal, a line now and then elsewhere.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     steps: u64,
     first_step: u64,
@@ -16,7 +16,7 @@ pub(super) struct Progress {
 
 /// Means since the last line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     began: Instant,
     steps: u64,
     loss: f64,
@@ -25,7 +25,7 @@ pub(super) struct Window {
 }
 
 impl Progress {
-    pub(super) fn start(stage: &str, done: u64, steps: u64) -> Self {
+    pub(crate) fn start(stage: &str, done: u64, steps: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = "{prefix} [{bar:32}] {pos}/{len} {msg} eta {eta}";
             let style = ProgressStyle::with_template(style).expect("a literal of indicatif's grammar");
@@ -39,14 +39,14 @@ impl Progress {
     }
 
     /// After every step.
-    pub(super) fn advance(&self, step: u64) {
+    pub(crate) fn advance(&self, step: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
         }
     }
 
     /// After every window.
-    pub(super) fn show(&self, step: u64, window: &Window, images_per_second: f64) {
+    pub(crate) fn show(&self, step: u64, window: &Window, images_per_second: f64) {
         let Window { learning_rate, .. } = window;
         let (loss, norm) = (window.loss(), window.grad_norm());
         let message =
@@ -63,7 +63,7 @@ impl Progress {
     }
 
     /// A line that stays.
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
             None => plain(line),
@@ -85,30 +85,30 @@ impl Drop for Progress {
 }
 
 impl Window {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { began: Instant::now(), steps: 0, loss: 0.0, grad_norm: 0.0, learning_rate: 0.0 }
     }
 
-    pub(super) fn add(&mut self, report: StepReport) {
+    pub(crate) fn add(&mut self, report: StepReport) {
         self.steps += 1;
         self.loss += report.loss;
         self.grad_norm += report.grad_norm;
         self.learning_rate = report.learning_rate;
     }
 
-    pub(super) fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         self.loss / self.steps.max(1) as f64
     }
 
-    pub(super) fn grad_norm(&self) -> f64 {
+    pub(crate) fn grad_norm(&self) -> f64 {
         self.grad_norm / self.steps.max(1) as f64
     }
 
-    pub(super) fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         self.learning_rate
     }
 
-    pub(super) fn images_per_second(&self, batch: usize) -> f64 {
+    pub(crate) fn images_per_second(&self, batch: usize) -> f64 {
         (self.steps * batch as u64) as f64 / self.began.elapsed().as_secs_f64().max(1e-9)
     }
 }

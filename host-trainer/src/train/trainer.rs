@@ -5,7 +5,7 @@ use super::checkpoint::BestSoFar;
 use super::optimizer::{Optimizer, OptimizerSpec};
 use super::{Checkpoint, Ema, Job, ModelFile, Nets, Schedule, Task, TrainError, TrainState};
 use crate::dataset::{BatchSource, Named, Stream, stream_rng};
-use crate::net::{TorchNet, TorchNetError};
+use crate::net::{Rounding, TorchNet, TorchNetError};
 
 /// All state of a training: network, average, optimizer, step.
 ///
@@ -94,6 +94,12 @@ impl Trainer {
         trainer.optimizer.load_moments(trainer.net.graph(), &from.first_moment, &from.second_moment)?;
         trainer.state = from.state.clone();
         Ok(trainer)
+    }
+
+    /// Trains and averages under rounding from now on.
+    pub fn round(&mut self, rounding: &Rounding) {
+        self.net.round(rounding.clone());
+        self.ema.net_mut().round(rounding.clone());
     }
 
     /// Step, seed, best so far.

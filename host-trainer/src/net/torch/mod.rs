@@ -1,6 +1,7 @@
 //! Runs a [`Graph`] with libtorch, for training and as the reference that every export is compared with.
 
 mod convert;
+mod rounding;
 mod run;
 
 use std::cell::Cell;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use tch::{Device, TchError, Tensor, no_grad};
 
 pub use self::convert::{from_tensor, to_tensor};
+pub use self::rounding::Rounding;
 
 use self::convert::laid_out;
 use self::run::{Hook, Lifetimes, MapRead, MapValue};
@@ -82,6 +84,8 @@ pub struct TorchNet {
     device: Device,
     tensors: BTreeMap<String, Tensor>,
     lifetimes: Lifetimes,
+    /// What forward passes round; none: nothing.
+    rounding: Option<Rounding>,
     step_seed: Cell<u64>,
     /// Forward passes in training mode since the seed was set.
     passes: Cell<u64>,
@@ -113,7 +117,8 @@ impl TorchNet {
         }
         let lifetimes = Lifetimes::new(graph);
         let (step_seed, passes) = (Cell::new(0), Cell::new(0));
-        Ok(Self { graph: graph.clone(), device, tensors, lifetimes, step_seed, passes })
+        let (graph, rounding) = (graph.clone(), None);
+        Ok(Self { graph, device, tensors, lifetimes, rounding, step_seed, passes })
     }
 
     /// The description.
@@ -188,6 +193,11 @@ impl TorchNet {
         map: &'a mut MapRead<'a>,
     ) -> Result<Tensor, TorchNetError> {
         Ok(self.run(images, mode, Hook::Reads(map))?.swap_remove(0))
+    }
+
+    /// Makes all forward passes from now on round values and weights.
+    pub fn round(&mut self, rounding: Rounding) {
+        self.rounding = Some(rounding);
     }
 
     /// Takes the parameters whose names begin with `prefix` out of training.

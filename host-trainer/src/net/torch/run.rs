@@ -78,6 +78,9 @@ impl TorchNet {
             } else {
                 self.apply(id, &values, mode, pass, &mut hook)?
             };
+            if let Some(rounding) = &self.rounding {
+                value = rounding.value(id, value).map_err(failed)?;
+            }
             if let Hook::Values(map) = &mut hook {
                 value = map(id, value).map_err(failed)?;
             }
@@ -119,14 +122,19 @@ impl TorchNet {
         let role = |role| self.parameter(&node.name, role);
         match &node.op {
             Op::Input { .. } => unreachable!("handled by the caller"),
-            Op::Conv2d(c) => x.f_conv2d(
-                role(ParameterRole::Weight).expect("checked against the graph"),
-                c.bias.then(|| role(ParameterRole::Bias)).flatten(),
-                c.stride.map(|v| v as i64),
-                c.padding.map(|v| v as i64),
-                c.dilation.map(|v| v as i64),
-                c.groups as i64,
-            ),
+            Op::Conv2d(c) => {
+                let weight = role(ParameterRole::Weight).expect("checked against the graph");
+                let rounding = self.rounding.as_ref().map(|rounding| rounding.weight(id, weight));
+                let rounded = rounding.transpose().map_err(failed)?.flatten();
+                x.f_conv2d(
+                    rounded.as_ref().unwrap_or(weight),
+                    c.bias.then(|| role(ParameterRole::Bias)).flatten(),
+                    c.stride.map(|v| v as i64),
+                    c.padding.map(|v| v as i64),
+                    c.dilation.map(|v| v as i64),
+                    c.groups as i64,
+                )
+            }
             Op::BatchNorm2d(norm) => {
                 let (n, _, h, w) = x.size4().map_err(failed)?;
                 if mode == Mode::Train && n * h * w == 1 {

@@ -1,0 +1,90 @@
+use shared::manifest::{ClassSpec, Quantization};
+use tch::Device;
+
+use crate::config::Config;
+use crate::dataset::Sample;
+use crate::evaluate::Predictor;
+use crate::export::ExportError;
+use crate::net::{Graph, Params, TorchNet};
+use crate::onnx::{ModelInfo, write_f32, write_qdq};
+use crate::quantize::{QuantizedGraph, QuantizedNet};
+
+/// One form of the network, with thresholds that are best for it on validation.
+#[derive(Debug)]
+pub struct Rung {
+    /// How it is named in tables.
+    pub name: String,
+    /// The ONNX file.
+    pub bytes: Vec<u8>,
+    /// Milliseconds on the device's engine with one thread; none: not measured.
+    pub latency_ms: Option<f64>,
+    form: Form,
+    classes: Vec<ClassSpec>,
+    iou: Vec<Option<f64>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Form {
+    F32(Box<(Graph, Params)>),
+    Int8(Box<QuantizedGraph>),
+}
+
+impl Rung {
+    pub(super) fn fit(
+        config: &Config,
+        name: String,
+        form: Form,
+        validation: &[Sample],
+        info: &ModelInfo,
+        device: Device,
+    ) -> Result<Self, ExportError> {
+        let size = [config.preprocess.input_size; 2];
+        let bytes = match &form {
+            Form::F32(net) => write_f32(&net.0, &net.1, size, info)?,
+            Form::Int8(quantized) => write_qdq(quantized, size, info)?,
+        };
+        let classes = config.classes.iter().map(|c| c.spec(0.5)).collect();
+        let mut rung = Self { name, bytes, latency_ms: None, form, classes, iou: Vec::new() };
+        let mut predictor = rung.predictor(config, device)?;
+        let iou = predictor.fit_thresholds(validation)?;
+        let classes = predictor.classes().to_vec();
+        (rung.iou, rung.classes) = (iou, classes);
+        Ok(rung)
+    }
+
+    /// The form with pre- and postprocessing, at its thresholds.
+    pub fn predictor(&self, config: &Config, device: Device) -> Result<Predictor<'static>, ExportError> {
+        let predictor = match &self.form {
+            Form::F32(net) => Predictor::new(config, TorchNet::from_params(&net.0, &net.1, device)?),
+            Form::Int8(quantized) => {
+                let net = QuantizedNet::new(quantized, device)?;
+                Predictor::with_forward(config, device, move |image| Ok(net.forward(image)?))
+            }
+        };
+        Ok(predictor.with_classes(self.classes.clone()))
+    }
+
+    /// Its arithmetic.
+    pub fn quantization(&self) -> Quantization {
+        match &self.form {
+            Form::F32(..) => Quantization::F32,
+            Form::Int8(..) => Quantization::QdqInt8,
+        }
+    }
+
+    /// Classes with fitted thresholds.
+    pub fn classes(&self) -> &[ClassSpec] {
+        &self.classes
+    }
+
+    /// Validation IoU by class at the fitted thresholds; none where no image shows the class.
+    pub fn iou(&self) -> &[Option<f64>] {
+        &self.iou
+    }
+
+    /// Mean over classes of validation IoU at the fitted thresholds; 0 if nothing could be judged.
+    pub fn mean(&self) -> f64 {
+        let judged: Vec<f64> = self.iou.iter().flatten().copied().collect();
+        judged.iter().sum::<f64>() / judged.len().max(1) as f64
+    }
+}
