@@ -28,6 +28,10 @@ pub struct ConsistencySpec {
     pub confidence: f64,
     /// Steps over which the weight rises from 0: at first the teacher knows nothing.
     pub ramp: u64,
+    /// The classes that it is about, by label; empty: all. A rare or faint class is best left out: the teacher is seldom
+    /// sure of its presence and often of its absence, until it is found nowhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Share of feature channels dropped in a stream of its own, 0..1; 0: no such stream.
     pub feature_dropout: f64,
     /// The images.
@@ -36,7 +40,14 @@ pub struct ConsistencySpec {
 
 impl Default for ConsistencySpec {
     fn default() -> Self {
-        Self { weight: 0.5, confidence: 0.95, ramp: 100, feature_dropout: 0.5, views: ViewSpec::default() }
+        Self {
+            weight: 0.5,
+            confidence: 0.95,
+            ramp: 100,
+            classes: Vec::new(),
+            feature_dropout: 0.5,
+            views: ViewSpec::default(),
+        }
     }
 }
 

@@ -110,6 +110,10 @@ impl Config {
         if let Some((field, reason)) = self.consistency.as_ref().and_then(ConsistencySpec::fault) {
             return bad(&format!("consistency.{field}"), reason.into());
         }
+        let consistent = self.consistency.iter().flat_map(|spec| &spec.classes);
+        if let Some(unknown) = consistent.into_iter().find(|label| !labels.contains(label)) {
+            return bad("consistency.classes", format!("\"{unknown}\" is none of the classes"));
+        }
         if let Some((field, reason)) = self.distillation.fault() {
             return bad(&format!("distillation.{field}"), reason.into());
         }

@@ -45,7 +45,7 @@ pub use reliability::{ClassReliability, Reliability};
 pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow, count_images};
 pub use subgroups::{SUBGROUP_MIN, subgroups};
 pub use surface::{SURFACE_TOLERANCE, SurfaceCounts, surface_tolerance};
-pub use thresholds::{CANDIDATES, ThresholdCurve, ThresholdSearch};
+pub use thresholds::{CANDIDATES, ThresholdCurve, ThresholdSearch, threshold_logits};
 
 #[cfg(feature = "torch")]
 pub use predictor::{Fitted, Predictor};

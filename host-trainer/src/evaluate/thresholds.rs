@@ -71,6 +71,14 @@ fn threshold(k: usize) -> f32 {
     k as f32 / (CANDIDATES + 1) as f32
 }
 
+/// The logits of all candidates.
+pub fn threshold_logits() -> [f64; CANDIDATES] {
+    std::array::from_fn(|k| {
+        let p = (k + 1) as f64 / (CANDIDATES + 1) as f64;
+        (p / (1.0 - p)).ln()
+    })
+}
+
 /// Every candidate with its IoU; nothing where the class is nowhere.
 fn candidates(outside: &[u64], inside: &[u64]) -> impl Iterator<Item = (usize, f64)> {
     let truth: u64 = inside.iter().sum();

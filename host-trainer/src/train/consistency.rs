@@ -15,8 +15,7 @@ use crate::config::ConsistencySpec;
 use crate::dataset::{Stream, UnlabeledBatch, stream_rng};
 use crate::net::{DECODER, DECODER_READS, Mode, Node, NodeId};
 
-/// The weighted loss on a step's images without masks. Without teachers it is of the classes in `learned` alone: what the
-/// average says of others is whatever its weights began with. Half of it is the strong views' mean, half the stream with
+/// The weighted loss on a step's images without masks, of the classes where `about` says so. Half of it is the strong views' mean, half the stream with
 /// dropped features; all of it the views' where there is no such stream.
 pub(super) fn consistency_loss(
     nets: Nets<'_>,
@@ -24,7 +23,7 @@ pub(super) fn consistency_loss(
     batch: &UnlabeledBatch,
     size: usize,
     spec: &ConsistencySpec,
-    (loss, learned): (LossSpec, &[bool]),
+    (loss, about): (LossSpec, &[bool]),
 ) -> Result<Tensor, TrainError> {
     let (n, s) = (batch.len as i64, size as i64);
     let device = nets.student.device();
@@ -35,9 +34,9 @@ pub(super) fn consistency_loss(
         None => no_grad(|| nets.average.forward(&weak, Mode::Eval))?.f_sigmoid()?,
     };
     let mut taught = Taught::new(&answer, &inside, spec.confidence)?;
-    if teachers.is_none() && learned.contains(&false) {
-        let learned: Vec<f32> = learned.iter().map(|&learned| if learned { 1.0 } else { 0.0 }).collect();
-        let classes = upload(&learned, &[1, learned.len() as i64, 1, 1], device)?;
+    if about.contains(&false) {
+        let about: Vec<f32> = about.iter().map(|&about| if about { 1.0 } else { 0.0 }).collect();
+        let classes = upload(&about, &[1, about.len() as i64, 1, 1], device)?;
         taught.sure = taught.sure.f_mul(&classes)?;
     }
 
@@ -165,17 +164,17 @@ mod tests {
         };
         // Sure of everything, so that the loss is not empty.
         let spec = ConsistencySpec { confidence: 0.500_001, ramp: 10, ..ConsistencySpec::default() };
-        let of_classes = |step, learned: &[bool]| {
+        let of_classes = |step, about: &[bool]| {
             student.set_step_seed(1);
             let nets = Nets { student: &student, average: &average, seed: 1, step };
             let spec_of_loss = LossSpec { bce: 1.0, dice: 1.0 };
-            consistency_loss(nets, None, &batch, 64, &spec, (spec_of_loss, learned)).unwrap()
+            consistency_loss(nets, None, &batch, 64, &spec, (spec_of_loss, about)).unwrap()
         };
         let loss = |step| of_classes(step, &[true]);
         let (early, late) = (loss(0), loss(9));
         assert!(early.double_value(&[]) > 0.0);
         assert!(late.double_value(&[]) > 5.0 * early.double_value(&[]));
-        // Nobody has taught the average its only class.
+        // Its only class is left out.
         assert_eq!(of_classes(9, &[false]).double_value(&[]), 0.0);
         late.backward();
         assert!(student.trainable().iter().all(|(_, t)| t.grad().defined()));

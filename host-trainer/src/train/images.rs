@@ -143,12 +143,16 @@ impl Images {
             false if !validation.iter().any(judged) => return Err(TrainError::NothingToValidate),
             false => Some(ValidationSet::new(&validation, preprocess.mean, preprocess.std, device)?),
         };
+        let about = consistency.as_ref().map_or(&[][..], |spec| &spec.classes);
+        let consistent =
+            config.classes.iter().map(|class| about.is_empty() || about.contains(&class.label)).collect();
         Ok(Segmentation {
             plan: Arc::new(BatchPlan::new(plan, config.augment.clone(), self.pools)?),
             validation,
             loss: LossSpec { bce: spec.bce_weight, dice: spec.dice_weight },
             consistency,
             learned: taught,
+            consistent,
             teachers: None,
             auxiliary_weight: spec.auxiliary_weight,
         })

@@ -28,7 +28,7 @@ pub struct ModelInfo {
     pub total_steps: u64,
     /// Seed of the run.
     pub seed: u64,
-    /// Scores on the validation images by label: dataset-level IoU at threshold 0.5, or a classifier's AUROC; none:
+    /// Scores on the validation images by label: dataset-level IoU at the best threshold (in models before 0.2 at 0.5), or a classifier's AUROC; none:
     /// no image allows one.
     #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
     pub validation: Vec<Option<f64>>,

@@ -25,10 +25,21 @@ pub struct Segmentation {
     pub consistency: Option<ConsistencySpec>,
     /// The classes that some mask teaches; consistency is of these.
     pub learned: Vec<bool>,
+    /// The classes that consistency is asked for.
+    pub consistent: Vec<bool>,
     /// Networks whose answers the student imitates.
     pub teachers: Option<Teachers>,
     /// Weight of the auxiliary head's loss, for networks that have one.
     pub auxiliary_weight: f64,
+}
+
+impl Segmentation {
+    /// What teachers say counts of all classes that consistency is asked for; what the moving average says of a class
+    /// that nobody taught it is whatever its weights began with.
+    fn taught_by_consistency(&self) -> Vec<bool> {
+        let known = |learned: &bool| *learned || self.teachers.is_some();
+        self.consistent.iter().zip(&self.learned).map(|(asked, learned)| *asked && known(learned)).collect()
+    }
 }
 
 impl Task for Segmentation {
@@ -56,7 +67,7 @@ impl Task for Segmentation {
                 unlabeled,
                 batch.size,
                 spec,
-                (self.loss, &self.learned),
+                (self.loss, &self.taught_by_consistency()),
             )?)?;
         }
         Ok(loss)

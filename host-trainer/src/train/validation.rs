@@ -5,6 +5,7 @@ use tch::{Kind, Tensor, no_grad};
 use super::Scores;
 use super::upload::{upload, upload_samples};
 use crate::dataset::Sample;
+use crate::evaluate::threshold_logits;
 use crate::net::{Mode, TorchNet, TorchNetError};
 
 /// Images a forward pass.
@@ -60,27 +61,36 @@ impl ValidationSet {
         })
     }
 
-    /// Judges a network at a probability of 0.5: ΣI / ΣU of each class; none where experts have
-    /// drawn no pixel of it.
+    /// Judges a network: ΣI / ΣU of each class at the threshold that is best for it (design §5.6); none where experts
+    /// have drawn no pixel of it.
     pub fn validate(&self, net: &TorchNet) -> Result<Scores, TorchNetError> {
-        let mut intersection = vec![0_i64; self.classes];
-        let mut union = vec![0_i64; self.classes];
+        let levels = threshold_logits();
+        let mut intersection = vec![vec![0_i64; self.classes]; levels.len()];
+        let mut union = intersection.clone();
         no_grad(|| -> Result<(), TorchNetError> {
             for chunk in &self.chunks {
-                let found = net.forward(&chunk.images, Mode::Eval)?.f_ge(0.0)?.f_logical_and(&chunk.valid)?;
-                let both = found.f_logical_and(&chunk.truth)?;
-                let either = found.f_logical_or(&chunk.truth)?;
-                for (sums, pixels) in [(&mut intersection, both), (&mut union, either)] {
-                    let counts = pixels.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Int64)?;
-                    for (sum, count) in sums.iter_mut().zip(Vec::<i64>::try_from(&counts)?) {
-                        *sum += count;
+                let logits = net.forward(&chunk.images, Mode::Eval)?;
+                for (level, (both_sums, either_sums)) in
+                    levels.iter().zip(intersection.iter_mut().zip(&mut union))
+                {
+                    let found = logits.f_ge(*level)?.f_logical_and(&chunk.valid)?;
+                    let both = found.f_logical_and(&chunk.truth)?;
+                    let either = found.f_logical_or(&chunk.truth)?;
+                    for (sums, pixels) in [(both_sums, both), (either_sums, either)] {
+                        let counts =
+                            pixels.f_sum_dim_intlist([0_i64, 2, 3].as_slice(), false, Kind::Int64)?;
+                        for (sum, count) in sums.iter_mut().zip(Vec::<i64>::try_from(&counts)?) {
+                            *sum += count;
+                        }
                     }
                 }
             }
             Ok(())
         })?;
-        let iou =
-            |class: usize| (self.drawn[class] > 0).then(|| intersection[class] as f64 / union[class] as f64);
+        let iou = |class: usize| {
+            let at = |level: usize| intersection[level][class] as f64 / union[level][class] as f64;
+            (self.drawn[class] > 0).then(|| (0..levels.len()).map(at).fold(0.0, f64::max))
+        };
         Ok(Scores { by_label: (0..self.classes).map(iou).collect() })
     }
 }
@@ -93,14 +103,14 @@ mod tests {
     use super::*;
     use crate::net::{GraphBuilder, ParamTensor, Params};
 
-    /// A network that calls every pixel above mid grey foreground, in both planes.
+    /// A network that is sure of every pixel above mid grey and of every other one, in both planes.
     fn thresholder() -> TorchNet {
         let (mut g, x) = GraphBuilder::new("threshold", 1);
         let y = g.conv("c", x, 2, 1, |c| c.bias = true);
         let graph = g.finish(&[y]);
         let params: Params = [
-            ("c.weight".to_owned(), ParamTensor::full(&[2, 1, 1, 1], 1.0)),
-            ("c.bias".to_owned(), ParamTensor::full(&[2], -0.5)),
+            ("c.weight".to_owned(), ParamTensor::full(&[2, 1, 1, 1], 40.0)),
+            ("c.bias".to_owned(), ParamTensor::full(&[2], -20.0)),
         ]
         .into_iter()
         .collect();
@@ -121,5 +131,9 @@ mod tests {
         let validation = set.validate(&thresholder()).unwrap();
         assert_eq!(validation.by_label, [Some(1.0 / 3.0), None]);
         assert_eq!(validation.mean(), Some(1.0 / 3.0));
+        // Grey of 0.49 has a probability of 0.4: found at the best threshold, not at 0.5.
+        let faint = Sample { image: [32_113, 0, 0, 0].into(), ..sample([0; 4], Some([1, 0, 0, 0])) };
+        let set = ValidationSet::new(&[faint], 0.0, 1.0, Device::Cpu).unwrap();
+        assert_eq!(set.validate(&thresholder()).unwrap().by_label, [Some(1.0), None]);
     }
 }
