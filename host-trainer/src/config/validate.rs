@@ -87,6 +87,14 @@ impl Config {
         if !(min_agreement > 0.5 && min_agreement <= 1.0) {
             return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
         }
+        let wrong = (self.export.anatomy.validate(&labels).map_err(|e| e.to_string()))
+            .and_then(|()| {
+                self.export.measurements().validate(&self.export.anatomy).map_err(|e| e.to_string())
+            })
+            .and_then(|()| self.export.quality.validate().map_err(|e| e.to_string()));
+        if let Err(reason) = wrong {
+            return bad("export", reason);
+        }
         // An index brings data sets of its own names.
         let known = |name: &String| {
             self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))
