@@ -7,15 +7,18 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use shared::PIPELINE_VERSION;
+use shared::anatomy::AnatomySpec;
 use shared::bundle::Bundle;
 use shared::manifest::ClassSpec;
 use shared::mask::{Layer, Mask, Rle, draw_overlay};
+use shared::measure::{Measurements, MeasurementsSpec, draw_measurements};
 use shared::message::{
     Finding, LatencyMs, ModelRef, QualityNote, ResultEnvelope, SCHEMA, SourceImage, result_id,
 };
 use shared::pixel::PixelFrame;
 use shared::postprocess::{ClassResult, LogitsError, mask_grid, segment};
 use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
+use shared::quality::{self, QualitySpec};
 use uuid::Uuid;
 
 use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
@@ -27,6 +30,9 @@ pub struct Analyzer {
     preprocess: PreprocessSpec,
     classes: Arc<[ClassSpec]>,
     mask_max_side: usize,
+    anatomy: AnatomySpec,
+    measurements: MeasurementsSpec,
+    quality: QualitySpec,
     model: ModelRef,
     options: AnalyzerOptions,
 }
@@ -90,6 +96,8 @@ pub struct Analysis {
     pub classes: Arc<[ClassSpec]>,
     /// The model.
     pub model: ModelRef,
+    /// What was measured on the structures.
+    pub measurements: Measurements,
     /// What a technician should know.
     pub quality: Vec<QualityNote>,
     /// Where the time went.
@@ -116,6 +124,9 @@ impl Analyzer {
             preprocess: manifest.preprocess.clone(),
             classes: manifest.classes.clone().into(),
             mask_max_side: manifest.postprocess.mask_max_side,
+            anatomy: manifest.anatomy.clone(),
+            measurements: manifest.measurements.clone(),
+            quality: manifest.quality.clone(),
             model: ModelRef {
                 name: manifest.name.clone(),
                 version: manifest.version.clone(),
@@ -167,7 +178,10 @@ impl Analyzer {
         let clock = Instant::now();
         let grid = mask_grid(frame.rows(), frame.cols(), self.mask_max_side);
         let results = segment(&logits.logits()?, &boxed.letterbox, &self.classes, grid)?;
-        let quality = quality_notes(&results);
+        let structures = self.anatomy.among(&self.classes, &results);
+        let measurements = self.measurements.measure(&structures, (frame.rows(), frame.cols()));
+        let codes = quality::examine(&frame, &results, &structures, &self.quality);
+        let quality = codes.into_iter().map(QualityNote::from).collect();
         let latency = LatencyMs { decode: decode_ms, preprocess, infer, postprocess: milliseconds(clock) };
         Ok(Analysis {
             frame,
@@ -179,6 +193,7 @@ impl Analyzer {
             logits,
             classes: Arc::clone(&self.classes),
             model: self.model.clone(),
+            measurements,
             quality,
             latency,
         })
@@ -218,6 +233,7 @@ impl Analysis {
             model: self.model.clone(),
             pipeline_version: PIPELINE_VERSION,
             findings: findings.collect(),
+            measurements: self.measurements.clone(),
             quality: self.quality.clone(),
             replayed: false,
             latency_ms: self.latency,
@@ -235,7 +251,7 @@ impl Analysis {
         Ok(results.into_iter().map(|r| r.mask).collect())
     }
 
-    /// The radiograph with every found class in its colour, longer side at most `max_side` pixels.
+    /// The radiograph with every found class in its colour and the measured widths as lines, longer side at most `max_side` pixels.
     pub fn overlay(&self, max_side: usize) -> image::RgbImage {
         let layers: Vec<Layer<'_>> = self
             .classes
@@ -243,7 +259,9 @@ impl Analysis {
             .zip(&self.results)
             .map(|(class, result)| Layer { mask: &result.mask, color: class.color })
             .collect();
-        draw_overlay(&self.frame, &layers, max_side)
+        let mut picture = draw_overlay(&self.frame, &layers, max_side);
+        draw_measurements(&mut picture, &self.measurements, (self.frame.rows(), self.frame.cols()));
+        picture
     }
 
     fn finding(&self, class: &ClassSpec, result: &ClassResult) -> Finding {
@@ -267,23 +285,13 @@ impl Analysis {
     }
 }
 
-/// Only what the masks themselves prove.
-fn quality_notes(results: &[ClassResult]) -> Vec<QualityNote> {
-    if results.iter().any(|r| !r.mask.is_empty()) {
-        return Vec::new();
-    }
-    vec![QualityNote {
-        code: "nothing_found".into(),
-        message: "no class reaches its threshold anywhere: perhaps not a frontal chest radiograph".into(),
-    }]
-}
-
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::measure::CardiothoracicSpec;
     use shared::message::Message;
 
     use super::*;
@@ -344,11 +352,24 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_any_finding_says_so() {
-        let empty = ClassResult { mask: Mask::empty(2, 2), score: 0.1 };
-        assert_eq!(quality_notes(std::slice::from_ref(&empty))[0].code, "nothing_found");
-        let found = ClassResult { mask: Mask::from_fn(2, 2, |_, _| true), score: 0.9 };
-        assert!(quality_notes(&[empty, found]).is_empty());
+    fn the_cardiothoracic_ratio_and_notes_are_those_of_the_named_classes() {
+        let mut analyzer = analyzer();
+        let label = |label: &str| Some(label.to_owned());
+        // The disc for a heart, its surroundings for both lungs.
+        analyzer.anatomy =
+            AnatomySpec { left_lung: label("dark"), right_lung: label("dark"), heart: label("bright") };
+        analyzer.measurements.cardiothoracic_ratio = Some(CardiothoracicSpec::default());
+        let file = dicom_file(&disc(), &"1.2.840.5".parse().unwrap());
+        let analysis = analyzer.analyze(&file).unwrap();
+        let parsed = ResultEnvelope::parse(&analysis.to_envelope(provenance()).to_json()).unwrap();
+        let ratio = parsed.measurements.cardiothoracic_ratio.unwrap();
+        assert!((ratio.ratio - 60.0 / 128.0).abs() < 0.02 && !ratio.enlarged, "{ratio}");
+        assert_eq!(parsed.quality[0].code, "not_frontal_chest");
+        let overlay = analysis.overlay(128);
+        let plain = Analysis { measurements: Measurements::default(), ..analysis }.overlay(128);
+        let [x1, y, x2, _] = ratio.heart.line;
+        let middle = (((x1 + x2) / 2.0) as u32, y as u32);
+        assert_ne!(overlay.get_pixel(middle.0, middle.1), plain.get_pixel(middle.0, middle.1));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use shared::PIPELINE_VERSION;
 use shared::bundle::{Bundle, BundleError, GOLDEN, GoldenCase, MANIFEST, sha256_hex, write_digests};
 use shared::manifest::{
     ClassSpec, Code, GoldenSpec, GraphSpec, Manifest, PostprocessSpec, Quantization, SCHEMA, TrainingRecord,
+    no_temperature,
 };
 use shared::mask::{Mask, Rgb, Rle};
 use shared::pixel::PixelFrame;
@@ -86,6 +87,7 @@ fn manifest(sha256: &str) -> Manifest {
         label: label.into(),
         name: format!("What is {label}"),
         code: Code { scheme: "99CHEXSEG".into(), value: label.into(), meaning: format!("What is {label}") },
+        temperature: no_temperature(),
         threshold: 0.5,
         min_area_fraction: 0.0,
         color: Rgb(color),
@@ -107,6 +109,9 @@ fn manifest(sha256: &str) -> Manifest {
         preprocess: PreprocessSpec { input_size: INPUT_SIZE, ..PreprocessSpec::default() },
         postprocess: PostprocessSpec { mask_max_side: 512 },
         golden: GoldenSpec { min_agreement: 0.97 },
+        anatomy: Default::default(),
+        measurements: Default::default(),
+        quality: Default::default(),
         classes: CLASSES.iter().map(class).collect(),
         training: TrainingRecord {
             method: "none".into(),

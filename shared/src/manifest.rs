@@ -5,13 +5,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::PIPELINE_VERSION;
+use crate::anatomy::{AnatomySpec, AnatomySpecError};
 use crate::mask::Rgb;
+use crate::measure::{MeasurementsSpec, MeasurementsSpecError};
 use crate::preprocess::{PreprocessSpec, PreprocessSpecError};
+use crate::quality::{QualitySpec, QualitySpecError};
 use crate::schema::{SchemaError, SchemaVersion};
 
 /// The manifest schema that this program writes. Stricter than messages: an unknown key is an error whatever
-/// the minor version, for passing over one could move a mask.
-pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+/// the minor version, for passing over one could move a mask. 1.1 added `anatomy`, `measurements`, `quality` and
+/// the classes' `temperature`; a 1.0 manifest has none of them and keeps its meaning.
+pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
 
 const WHAT: &str = "manifest";
 
@@ -39,6 +43,15 @@ pub struct Manifest {
     pub postprocess: PostprocessSpec,
     /// How golden images are compared.
     pub golden: GoldenSpec,
+    /// Which classes are lungs and heart.
+    #[serde(default, skip_serializing_if = "AnatomySpec::is_empty")]
+    pub anatomy: AnatomySpec,
+    /// What is measured on them.
+    #[serde(default, skip_serializing_if = "MeasurementsSpec::is_empty")]
+    pub measurements: MeasurementsSpec,
+    /// Limits of the remarks on the acquisition.
+    #[serde(default, skip_serializing_if = "QualitySpec::is_default")]
+    pub quality: QualitySpec,
     /// Classes in the order of the graph's output planes.
     pub classes: Vec<ClassSpec>,
     /// Where the weights come from.
@@ -92,12 +105,25 @@ pub struct ClassSpec {
     pub name: String,
     /// Code for machines.
     pub code: Code,
-    /// Probability from which a pixel is foreground, above 0 and below 1.
+    /// Divides the logit before the sigmoid, so that scores are calibrated probabilities (temperature scaling,
+    /// Guo et al., ICML 2017); above 0, 1 leaves them as the network gives them.
+    #[serde(default = "no_temperature", skip_serializing_if = "is_no_temperature")]
+    pub temperature: f32,
+    /// Calibrated probability from which a pixel is foreground, above 0 and below 1.
     pub threshold: f32,
     /// Components below this share of the image go, 0 to below 1.
     pub min_area_fraction: f32,
     /// Colour in overlays.
     pub color: Rgb,
+}
+
+/// The temperature that changes nothing, which classes without one have.
+pub const fn no_temperature() -> f32 {
+    1.0
+}
+
+fn is_no_temperature(temperature: &f32) -> bool {
+    *temperature == no_temperature()
 }
 
 /// A coded concept as DICOM's code sequences hold it (PS3.3 section 8).
@@ -199,6 +225,15 @@ pub enum ManifestError {
     /// Preprocessing out of range.
     #[error(transparent)]
     Preprocess(#[from] PreprocessSpecError),
+    /// Structures that are no classes.
+    #[error(transparent)]
+    Anatomy(#[from] AnatomySpecError),
+    /// Measurements out of range.
+    #[error(transparent)]
+    Measurements(#[from] MeasurementsSpecError),
+    /// A limit of quality out of range.
+    #[error(transparent)]
+    Quality(#[from] QualitySpecError),
     /// Another field out of range.
     #[error("{field} = {value}: must be {must}")]
     Field {
@@ -270,11 +305,17 @@ impl Manifest {
             let unique = self.classes[..i].iter().all(|c| c.label != class.label);
             let label_ok = !class.label.is_empty() && class.label.chars().all(legal) && unique;
             check(label_ok, field("label"), &class.label, "unique, of a-z, 0-9 and _")?;
+            let temperature_ok = class.temperature > 0.0 && class.temperature.is_finite();
+            check(temperature_ok, field("temperature"), &class.temperature, "a finite number above 0")?;
             let threshold_ok = class.threshold > 0.0 && class.threshold < 1.0;
             check(threshold_ok, field("threshold"), &class.threshold, "above 0 and below 1")?;
             let area_ok = (0.0..1.0).contains(&class.min_area_fraction);
             check(area_ok, field("min_area_fraction"), &class.min_area_fraction, "from 0 to below 1")?;
         }
+        let labels: Vec<&str> = self.classes.iter().map(|class| class.label.as_str()).collect();
+        self.anatomy.validate(&labels)?;
+        self.measurements.validate(&self.anatomy)?;
+        self.quality.validate()?;
         Ok(())
     }
 }
@@ -286,12 +327,14 @@ pub(crate) fn is_sha256(text: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::measure::CardiothoracicSpec;
 
     pub(crate) fn class(label: &str) -> ClassSpec {
         ClassSpec {
             label: label.into(),
             name: label.into(),
             code: Code { scheme: "SCT".into(), value: "80891009".into(), meaning: "Heart structure".into() },
+            temperature: no_temperature(),
             threshold: 0.5,
             min_area_fraction: 0.001,
             color: Rgb([255, 0, 0]),
@@ -316,6 +359,9 @@ pub(crate) mod tests {
             preprocess: PreprocessSpec::default(),
             postprocess: PostprocessSpec { mask_max_side: 1024 },
             golden: GoldenSpec { min_agreement: 0.995 },
+            anatomy: AnatomySpec::default(),
+            measurements: MeasurementsSpec::default(),
+            quality: QualitySpec::default(),
             classes: vec![class("left_lung"), class("heart")],
             training: TrainingRecord {
                 method: "none".into(),
@@ -343,6 +389,29 @@ pub(crate) mod tests {
     fn toml_round_trip() {
         let text = manifest().to_toml().unwrap();
         assert_eq!(Manifest::parse(&text).unwrap(), manifest());
+    }
+
+    #[test]
+    fn what_a_1_0_manifest_lacks_is_not_written_unless_it_says_something() {
+        let mut manifest = manifest();
+        let text = manifest.to_toml().unwrap();
+        for key in ["anatomy", "measurements", "quality", "temperature"] {
+            assert!(!text.contains(key), "{key}: {text}");
+        }
+        manifest.classes[0].temperature = 1.7;
+        manifest.classes.push(class("right_lung"));
+        let label = |label: &str| Some(label.to_owned());
+        manifest.anatomy = AnatomySpec {
+            left_lung: label("left_lung"),
+            right_lung: label("right_lung"),
+            heart: label("heart"),
+        };
+        manifest.measurements.cardiothoracic_ratio = Some(CardiothoracicSpec::default());
+        manifest.quality.tilted_from = 12.5;
+        let text = manifest.to_toml().unwrap();
+        assert_eq!(Manifest::parse(&text).unwrap(), manifest);
+        let short = text.replace("tilted_from = 12.5", "tilted_from = 12.5\nblurred_from = 1.0");
+        assert!(Manifest::parse(&short).unwrap_err().to_string().contains("blurred_from"));
     }
 
     #[test]
@@ -376,6 +445,14 @@ pub(crate) mod tests {
         assert!(bad(|m| m.classes[1].label = "left_lung".into()).contains("classes[1].label"));
         assert!(bad(|m| m.classes[0].threshold = f32::NAN).contains("classes[0].threshold"));
         assert!(bad(|m| m.classes[0].min_area_fraction = 1.0).contains("min_area_fraction"));
+        assert!(bad(|m| m.classes[1].temperature = 0.0).contains("classes[1].temperature"));
+        assert!(bad(|m| m.classes[1].temperature = f32::INFINITY).contains("temperature"));
+        assert!(bad(|m| m.anatomy.heart = Some("cor".into())).contains("anatomy.heart"));
+        assert!(
+            bad(|m| m.measurements.cardiothoracic_ratio = Some(CardiothoracicSpec::default()))
+                .contains("cardiothoracic_ratio")
+        );
+        assert!(bad(|m| m.quality.tilted_from = -1.0).contains("quality.tilted_from"));
         assert!(bad(|m| m.golden.min_agreement = 0.1).contains("min_agreement"));
         assert!(bad(|m| m.postprocess.mask_max_side = 0).contains("mask_max_side"));
         assert!(bad(|m| m.preprocess.std = -1.0).contains("std"));

@@ -1,7 +1,8 @@
 //! From the network's logits to masks over source pixels.
 //!
 //! Logits are interpolated bilinearly onto the wanted grid and compared with the logit of the class's
-//! threshold, which equals interpolating first and applying the sigmoid after; then small components go.
+//! threshold times its temperature, which equals interpolating, dividing by the temperature and applying the
+//! sigmoid after; then small components go.
 
 use crate::manifest::ClassSpec;
 use crate::mask::{Mask, remove_small_components};
@@ -21,7 +22,7 @@ pub struct Logits<'a> {
 pub struct ClassResult {
     /// Foreground on the wanted grid.
     pub mask: Mask,
-    /// The greatest probability anywhere in the image, 0..=1: at or above the threshold exactly if some pixel
+    /// The greatest calibrated probability anywhere in the image, 0..=1: at or above the threshold exactly if some pixel
     /// of the network's output is foreground.
     pub score: f32,
 }
@@ -105,10 +106,10 @@ pub fn segment(
             if plane.iter().any(|v| !v.is_finite()) {
                 return Err(LogitsError::NotFinite { class });
             }
-            let mut mask = sampler.threshold(plane, logit(spec.threshold));
+            let mut mask = sampler.threshold(plane, spec.temperature * logit(spec.threshold));
             let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
             remove_small_components(&mut mask, least);
-            Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane)) })
+            Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane) / spec.temperature) })
         })
         .collect()
 }
@@ -242,6 +243,23 @@ mod tests {
         let out = segment(&view, &boxed, &[spec], (16, 16)).unwrap();
         assert_eq!(out[0].mask, Mask::from_fn(16, 16, |_, c| c >= 8));
         assert!((out[0].score - 0.71).abs() < 1e-5);
+    }
+
+    #[test]
+    fn thresholds_and_scores_are_of_calibrated_probabilities() {
+        let boxed = Letterbox::new(16, 16, 16);
+        let logits = plane(16, |_, c| c as f32 - 7.3);
+        let view = Logits::new(1, 16, 16, &logits).unwrap();
+        let run = |temperature, threshold| {
+            let spec = ClassSpec { temperature, threshold, min_area_fraction: 0.0, ..class("heart") };
+            segment(&view, &boxed, &[spec], (16, 16)).unwrap().remove(0)
+        };
+        let calibrated = run(2.5, 0.7);
+        assert!((calibrated.score - sigmoid(7.7 / 2.5)).abs() < 1e-6);
+        let share = |c: usize| sigmoid((c as f32 - 7.3) / 2.5);
+        assert_eq!(calibrated.mask, Mask::from_fn(16, 16, |_, c| share(c) >= 0.7));
+        // At one half a temperature moves no mask.
+        assert_eq!(run(2.5, 0.5).mask, run(1.0, 0.5).mask);
     }
 
     #[test]

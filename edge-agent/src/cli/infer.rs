@@ -108,9 +108,11 @@ fn describe(path: &Path, envelope: &ResultEnvelope) -> String {
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     let latency = &envelope.latency_ms;
+    let ratio = envelope.measurements.cardiothoracic_ratio.as_ref();
+    let ratio = ratio.map(|ratio| format!("{ratio}\n")).unwrap_or_default();
     let notes: String = envelope.quality.iter().map(|note| format!("\nnote: {}", note.message)).collect();
     format!(
-        "{}  {} × {} px\n{table}\ndecode {:.1} + preprocess {:.1} + infer {:.1} + postprocess {:.1} = {:.1} ms{notes}\n",
+        "{}  {} × {} px\n{table}\n{ratio}decode {:.1} + preprocess {:.1} + infer {:.1} + postprocess {:.1} = {:.1} ms{notes}\n",
         path.display(),
         envelope.image.cols,
         envelope.image.rows,

@@ -82,6 +82,7 @@ fn result(drawn: &Drawn) -> Markup {
             }
             tbody { @for row in &drawn.rows { (line(row, with_truth)) } }
         }
+        @if let Some(ratio) = &drawn.envelope.measurements.cardiothoracic_ratio { p.note { (ratio) } }
         @for note in &drawn.envelope.quality { p.note { (note.code) ": " (note.message) } }
         p.latency { (latency(drawn)) }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use shared::manifest::ClassSpec;
 use shared::mask::{Layer, Mask, Rgb, draw_overlay};
+use shared::measure::draw_measurements;
 use shared::message::{Finding, ResultEnvelope};
 
 use super::DemoError;
@@ -58,9 +59,9 @@ impl Studio {
             .frame;
         let layers: Vec<Layer<'_>> =
             rows.iter().zip(&masks).map(|(row, mask)| Layer { mask, color: row.color }).collect();
-        for (name, picture) in
-            [(&input, draw_overlay(&frame, &[], SIDE)), (&overlay, draw_overlay(&frame, &layers, SIDE))]
-        {
+        let mut drawn = draw_overlay(&frame, &layers, SIDE);
+        draw_measurements(&mut drawn, &envelope.measurements, (frame.rows(), frame.cols()));
+        for (name, picture) in [(&input, draw_overlay(&frame, &[], SIDE)), (&overlay, drawn)] {
             let path = self.out.join(name);
             picture.save(&path).map_err(|e| self.failed(name, std::io::Error::other(e)))?;
         }

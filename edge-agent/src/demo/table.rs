@@ -32,6 +32,9 @@ pub(super) fn result(drawn: &Drawn) -> String {
         }
     }
     let mut text = table.to_string();
+    if let Some(ratio) = &drawn.envelope.measurements.cardiothoracic_ratio {
+        text += &format!("\n{ratio}");
+    }
     for note in &drawn.envelope.quality {
         text += &format!("\n{}: {}", note.code, note.message);
     }

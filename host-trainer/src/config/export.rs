@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use shared::anatomy::AnatomySpec;
+use shared::measure::{CardiothoracicSpec, MeasurementsSpec};
+use shared::quality::QualitySpec;
 
 use super::Fault;
 
@@ -26,6 +29,22 @@ pub struct ExportSpec {
     pub intended_use: String,
     /// What is known to go wrong, for the model card (Markdown).
     pub limits: String,
+    /// Which classes are lungs and heart; measurements and most quality checks need it.
+    #[serde(skip_serializing_if = "AnatomySpec::is_empty")]
+    pub anatomy: AnatomySpec,
+    /// How the cardiothoracic ratio is judged; not measured if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cardiothoracic_ratio: Option<CardiothoracicSpec>,
+    /// Limits of the remarks on the acquisition.
+    #[serde(skip_serializing_if = "QualitySpec::is_default")]
+    pub quality: QualitySpec,
+}
+
+impl ExportSpec {
+    /// What the bundle measures.
+    pub fn measurements(&self) -> MeasurementsSpec {
+        MeasurementsSpec { cardiothoracic_ratio: self.cardiothoracic_ratio.clone() }
+    }
 }
 
 impl Default for ExportSpec {
@@ -40,6 +59,9 @@ impl Default for ExportSpec {
             licenses: BTreeMap::new(),
             intended_use: String::new(),
             limits: String::new(),
+            anatomy: AnatomySpec::default(),
+            cardiothoracic_ratio: None,
+            quality: QualitySpec::default(),
         }
     }
 }

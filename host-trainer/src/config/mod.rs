@@ -17,7 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::manifest::{ClassSpec, Code};
+use shared::manifest::{ClassSpec, Code, no_temperature};
 use shared::mask::Rgb;
 use shared::preprocess::PreprocessSpec;
 
@@ -131,6 +131,7 @@ impl ClassConfig {
             label: self.label.clone(),
             name: self.name.clone(),
             code: self.code.clone(),
+            temperature: no_temperature(),
             threshold,
             min_area_fraction: self.min_area_fraction,
             color: self.color,

@@ -90,6 +90,14 @@ impl Config {
         if let Some((field, reason)) = self.export.quantize.fault() {
             return bad(&format!("export.quantize.{field}"), reason.into());
         }
+        let wrong = (self.export.anatomy.validate(&labels).map_err(|e| e.to_string()))
+            .and_then(|()| {
+                self.export.measurements().validate(&self.export.anatomy).map_err(|e| e.to_string())
+            })
+            .and_then(|()| self.export.quality.validate().map_err(|e| e.to_string()));
+        if let Err(reason) = wrong {
+            return bad("export", reason);
+        }
         // An index brings data sets of its own names.
         let known = |name: &String| {
             self.data.contains_key(name) || self.data.values().any(|spec| matches!(spec, DataSpec::Index(_)))

@@ -7,6 +7,7 @@ use super::contract::DateTime;
 use super::{Message, MessageError};
 use crate::manifest::{Code, Quantization, is_sha256};
 use crate::mask::Rle;
+use crate::measure::Measurements;
 use crate::pixel::{Photometric, VoiApplied};
 use crate::preprocess::Letterbox;
 use crate::schema::SchemaVersion;
@@ -51,6 +52,9 @@ pub struct ResultEnvelope {
     pub pipeline_version: u32,
     /// One for each class, in the manifest's order.
     pub findings: Vec<Finding>,
+    /// What was measured on the structures; absent before schema 1.1 and where nothing was.
+    #[serde(default, skip_serializing_if = "Measurements::is_empty")]
+    pub measurements: Measurements,
     /// What a technician should know about the acquisition.
     pub quality: Vec<QualityNote>,
     /// Whether this is not the first time that it is sent.
@@ -98,9 +102,9 @@ pub struct Finding {
     pub code: Code,
     /// Class label of the manifest.
     pub label: String,
-    /// Greatest probability in the image, 0..=1.
+    /// Greatest calibrated probability in the image, 0..=1.
     pub score: f32,
-    /// Probability from which a pixel is foreground.
+    /// Calibrated probability from which a pixel is foreground.
     pub threshold: f32,
     /// Foreground in source pixels (scaled from the mask's grid).
     pub area_px: u64,
@@ -184,6 +188,11 @@ impl Message for ResultEnvelope {
             )?;
             check(finding.bbox.is_some() == (area > 0), field("bbox"), "does not fit the mask")?;
         }
+        if let Some(ratio) = &self.measurements.cardiothoracic_ratio {
+            let wrong = ratio.contradiction((self.image.rows, self.image.cols));
+            let (field, problem) = wrong.unwrap_or_default();
+            check(wrong.is_none(), format!("measurements.cardiothoracic_ratio.{field}"), problem)?;
+        }
         Ok(())
     }
 }
@@ -192,6 +201,7 @@ impl Message for ResultEnvelope {
 mod tests {
     use super::*;
     use crate::mask::Mask;
+    use crate::measure::{CardiothoracicRatio, CardiothoracicSpec, Extent};
     use crate::message::SCHEMA;
 
     fn envelope() -> ResultEnvelope {
@@ -237,6 +247,16 @@ mod tests {
                 bbox: Some([0.0, 0.0, 5.0, 10.0]),
                 mask: Rle::encode(&mask),
             }],
+            measurements: Measurements {
+                cardiothoracic_ratio: Some(CardiothoracicRatio {
+                    code: CardiothoracicSpec::default().code,
+                    ratio: 0.5,
+                    enlarged_from: 0.5,
+                    enlarged: true,
+                    heart: Extent { width_px: 4.0, line: [3.0, 12.0, 7.0, 12.0] },
+                    thorax: Extent { width_px: 8.0, line: [1.0, 9.0, 9.0, 9.0] },
+                }),
+            },
             quality: vec![],
             replayed: false,
             latency_ms: LatencyMs::default(),
@@ -247,6 +267,15 @@ mod tests {
     fn json_round_trip() {
         let envelope = envelope();
         assert_eq!(ResultEnvelope::parse(&envelope.to_json()).unwrap(), envelope);
+    }
+
+    #[test]
+    fn messages_of_schema_1_0_still_parse() {
+        let mut value = serde_json::to_value(envelope()).unwrap();
+        value["schema"] = "1.0".into();
+        value.as_object_mut().unwrap().remove("measurements");
+        let parsed = ResultEnvelope::parse(&serde_json::to_vec(&value).unwrap()).unwrap();
+        assert!(parsed.measurements.is_empty());
     }
 
     #[test]
@@ -299,6 +328,8 @@ mod tests {
         assert!(refusal(|v| v["findings"][0]["area_fraction"] = 0.5.into()).contains("area_fraction"));
         assert!(refusal(|v| v["findings"][0]["bbox"] = serde_json::Value::Null).contains("bbox"));
         assert!(refusal(|v| v["findings"][0]["mask"]["size"] = [0, 0].into()).contains("mask.size"));
+        let text = refusal(|v| v["measurements"]["cardiothoracic_ratio"]["enlarged"] = false.into());
+        assert!(text.contains("measurements.cardiothoracic_ratio.enlarged"), "{text}");
         assert!(refusal(|v| v["transform"]["pad_left"] = 3.into()).contains("transform"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "1.2.3".into()).contains("result_id"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "../x".into()).contains("UID"));

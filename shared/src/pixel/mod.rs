@@ -14,3 +14,4 @@ pub use grayscale::{
     VoiApplied, VoiFunction, VoiTransform, VoiWindow,
 };
 pub use stretch::percentile_stretch;
+pub(crate) use stretch::percentiles;

@@ -3,18 +3,22 @@
 ///
 /// Percentiles are in 0..=100 and refer to the given samples. A constant image maps to all zeros.
 pub fn percentile_stretch(samples: &[u16], low: f32, high: f32) -> Vec<f32> {
-    let mut histogram = vec![0_u32; 1 << 16];
-    for &v in samples {
-        histogram[usize::from(v)] += 1;
-    }
-    let total = samples.len() as f64;
-    let floor = percentile(&histogram, total, f64::from(low));
-    let ceiling = percentile(&histogram, total, f64::from(high));
+    let (floor, ceiling) = percentiles(samples, low, high);
     if ceiling <= floor {
         return vec![0.0; samples.len()];
     }
     let scale = 1.0 / (ceiling - floor) as f32;
     samples.iter().map(|&v| ((i64::from(v) - floor) as f32 * scale).clamp(0.0, 1.0)).collect()
+}
+
+/// The values at two percentiles, 0..=100, of the samples.
+pub(crate) fn percentiles(samples: &[u16], low: f32, high: f32) -> (i64, i64) {
+    let mut histogram = vec![0_u32; 1 << 16];
+    for &v in samples {
+        histogram[usize::from(v)] += 1;
+    }
+    let total = samples.len() as f64;
+    (percentile(&histogram, total, f64::from(low)), percentile(&histogram, total, f64::from(high)))
 }
 
 /// The smallest value that at least `p` percent of the samples do not exceed.

@@ -129,7 +129,13 @@ pub fn preprocess(frame: &PixelFrame, spec: &PreprocessSpec) -> (Vec<f32>, Lette
     (boxed.normalize(spec), boxed.letterbox)
 }
 
-fn resize_u16(samples: &[u16], from: (usize, usize), to: (usize, usize), filter: ResizeFilter) -> Vec<u16> {
+/// Resamples 16-bit pixels; sizes are (rows, columns).
+pub(crate) fn resize_u16(
+    samples: &[u16],
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: ResizeFilter,
+) -> Vec<u16> {
     if from == to {
         return samples.to_vec();
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use shared::PIPELINE_VERSION;
 use shared::manifest::{Code, Quantization};
 use shared::mask::{Mask, Rle};
+use shared::measure::Measurements;
 use shared::message::{
     Finding, LatencyMs, Message, ModelRef, ResultEnvelope, SCHEMA, SourceImage, result_id,
 };
@@ -78,6 +79,7 @@ pub(crate) fn envelope(n: u64) -> ResultEnvelope {
             bbox: Some([bbox.x as f64, bbox.y as f64, bbox.width as f64, bbox.height as f64]),
             mask: Rle::encode(&mask),
         }],
+        measurements: Measurements::default(),
         quality: vec![],
         replayed: false,
         latency_ms: LatencyMs::default(),
