@@ -2,7 +2,7 @@
 //!
 //! [`config`] says what to do; [`dataset`] imports, draws and varies images; [`net`] describes networks, once for
 //! training, folding and export; `train` trains them; [`evaluate`] measures; [`quantize`] finds integer ranges;
-//! [`onnx`] writes the graph; `export` makes the bundle and [`report`] the tables and curves around it all.
+//! [`onnx`] writes the graph; `export` makes the bundle, `examine` puts it on trial, and [`report`] the tables and curves around it all.
 //!
 //! Whatever runs a network needs libtorch and the feature `torch`; the rest builds without.
 
@@ -15,6 +15,8 @@ pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
+#[cfg(feature = "torch")]
+pub mod examine;
 #[cfg(feature = "torch")]
 pub mod export;
 pub mod irnet;

@@ -27,6 +27,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// An examination.
+    #[error(transparent)]
+    Examine(#[from] crate::examine::ExamineError),
     /// A bench.
     #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),

@@ -6,7 +6,8 @@ use shared::manifest::Quantization;
 use super::{CliError, DeviceChoice, say};
 use crate::config::Config;
 use crate::dataset::{DatasetError, data_root};
-use crate::export::{QuantizeChoice, Request, Stopwatch, export};
+use crate::examine::{Agent, Examination};
+use crate::export::{QuantizeChoice, Request, export};
 use crate::train::{ModelFile, RunDir};
 
 /// Arguments of `export`.
@@ -27,6 +28,12 @@ pub(super) struct Args {
     /// The edge-agent that times each form [default: the one beside this program, if there is one]
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
+    /// A teacher of the model (best.safetensors), judged beside it; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    teacher: Vec<PathBuf>,
+    /// What `gallery` found of this model's bundle (examination.json), for the card.
+    #[arg(long, value_name = "FILE")]
+    examination: Option<PathBuf>,
     /// Where to compute: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -44,14 +51,19 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let stopwatch = Stopwatch::find(args.agent.as_deref());
+    let agent = Agent::find(args.agent.as_deref());
+    let teachers: Vec<ModelFile> =
+        args.teacher.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
+    let examination = args.examination.as_deref().map(Examination::load).transpose()?;
     let request = Request {
         config: &config,
         model: &model,
         index: index.as_ref(),
         quantize: args.quantize,
         device: args.device.device()?,
-        stopwatch: stopwatch.as_ref(),
+        agent: agent.as_ref(),
+        teachers: &teachers,
+        examination: examination.as_ref(),
         out: &args.out,
     };
     let exported = export(&request)?;
@@ -70,6 +82,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
             report.images,
             report.table()
         );
+    }
+    if let Some(report) = &exported.teachers {
+        say!("teachers together on {}: {} images\n{}", report.split, report.images, report.table());
     }
     say!("{} ({:.2} MB of graph)", exported.path.display(), exported.graph_bytes as f64 / 1e6);
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ mod error;
 mod evaluate;
 mod export;
 mod figures;
+mod gallery;
 mod graph;
 mod import;
 mod list;
@@ -79,6 +80,8 @@ enum Command {
     Report(report::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
+    /// Show radiographs to a bundle through the edge agent: figures, and every image to look at.
+    Gallery(gallery::Args),
     /// Measure how fast training is, part by part, and the memory it takes.
     Bench(bench::Args),
 }
@@ -117,6 +120,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::run(args),
             Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
+            Command::Gallery(args) => gallery::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

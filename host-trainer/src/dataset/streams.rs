@@ -30,6 +30,8 @@ pub enum Stream {
     Features = 12,
     /// Which images a budget, a fold or a hold-out takes.
     Selection = 13,
+    /// What spoils a test image.
+    Corruption = 14,
 }
 
 /// The generator of (`seed`, purpose, `number`): the same three give the same numbers on every machine and

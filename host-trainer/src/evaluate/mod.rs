@@ -27,6 +27,7 @@ mod reliability;
 mod report;
 mod subgroups;
 mod surface;
+mod temperature;
 mod thresholds;
 
 #[cfg(feature = "torch")]
@@ -45,6 +46,7 @@ pub use reliability::{ClassReliability, Reliability};
 pub use report::{ALL_SOURCES, MEAN_CLASS, Report, ReportRow, count_images};
 pub use subgroups::{SUBGROUP_MIN, subgroups};
 pub use surface::{SURFACE_TOLERANCE, SurfaceCounts, surface_tolerance};
+pub use temperature::TemperatureSearch;
 pub use thresholds::{CANDIDATES, ThresholdCurve, ThresholdSearch, threshold_logits};
 
 #[cfg(feature = "torch")]

@@ -6,7 +6,7 @@ use shared::preprocess::{PreprocessSpec, letterbox_frame};
 use tch::{Kind, Tensor, no_grad};
 
 use super::gate::{GateCase, best_gate};
-use super::{EvaluateError, Reliability, ThresholdSearch};
+use super::{EvaluateError, Reliability, TemperatureSearch, ThresholdSearch};
 use crate::config::Config;
 use crate::dataset::Sample;
 use crate::net::{Mode, TorchNet};
@@ -91,13 +91,33 @@ impl<'a> Predictor<'a> {
         Ok(best.into_iter().map(|found| found.map(|(_, iou)| iou)).collect())
     }
 
+    /// Sets the temperatures that make probabilities on these samples what they say; classes that no sample shows keep
+    /// theirs. Thresholds are of calibrated probabilities: fit them afterwards.
+    pub fn fit_temperatures(&mut self, samples: &[Sample]) -> Result<(), EvaluateError> {
+        let mut search = TemperatureSearch::new(self.classes.len());
+        for sample in samples {
+            search.add(
+                sample,
+                &self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?.logits,
+            );
+        }
+        for (class, found) in self.classes.iter_mut().zip(search.best()) {
+            class.temperature = found.unwrap_or(class.temperature);
+        }
+        Ok(())
+    }
+
     /// The same, and gives all that the samples say.
     pub fn fit(&mut self, samples: &[Sample]) -> Result<Fitted, EvaluateError> {
         let classes = self.classes.len();
         let (mut thresholds, mut reliability) = (ThresholdSearch::new(classes), Reliability::new(classes));
         let mut answers = Vec::new();
         for sample in samples {
-            let answer = self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?;
+            let mut answer = self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?;
+            let plane = answer.logits.len() / classes;
+            for (class, logits) in self.classes.iter().zip(answer.logits.chunks_exact_mut(plane)) {
+                logits.iter_mut().for_each(|logit| *logit /= class.temperature);
+            }
             thresholds.add(sample, &answer.logits);
             reliability.add(sample, &answer.logits);
             // Kept only where gates are to be fitted.

@@ -4,17 +4,34 @@ use shared::manifest::{Manifest, Metric, Quantization};
 
 use super::Ladder;
 use crate::config::Config;
-use crate::evaluate::{ALL_SOURCES, Protocol};
+use crate::evaluate::{ALL_SOURCES, ClassReliability, Measure, Protocol, Report};
+use crate::examine::{Examination, figures_markdown};
 
-/// `MODEL_CARD.md` (Mitchell et al. 2019, Model Cards for Model Reporting), from the manifest and the ladder.
-pub(super) fn render(config: &Config, manifest: &Manifest, ladder: &Ladder) -> String {
+/// What a card tells beside the manifest.
+pub(super) struct Evidence<'a> {
+    /// The forms of the network.
+    pub(super) ladder: &'a Ladder,
+    /// Figures of the teachers together.
+    pub(super) teachers: Option<&'a Report>,
+    /// What the edge agent made of the graph.
+    pub(super) examination: Option<&'a Examination>,
+}
+
+/// `MODEL_CARD.md` (Mitchell et al. 2019, Model Cards for Model Reporting), from the manifest and what was measured.
+pub(super) fn render(config: &Config, manifest: &Manifest, evidence: &Evidence<'_>) -> String {
     let mut text = String::new();
     // Writing into a String does not fail.
-    let _ = sections(&mut text, config, manifest, ladder);
+    let _ = sections(&mut text, config, manifest, evidence);
     text
 }
 
-fn sections(t: &mut String, config: &Config, manifest: &Manifest, ladder: &Ladder) -> std::fmt::Result {
+fn sections(
+    t: &mut String,
+    config: &Config,
+    manifest: &Manifest,
+    evidence: &Evidence<'_>,
+) -> std::fmt::Result {
+    let ladder = evidence.ladder;
     writeln!(t, "# {} {}\n\n{}\n", manifest.name, manifest.version, manifest.description)?;
     writeln!(
         t,
@@ -76,16 +93,79 @@ fn sections(t: &mut String, config: &Config, manifest: &Manifest, ladder: &Ladde
         )?;
         metric_table(t, &manifest.metrics)?;
     }
+    if let Some(report) = evidence.teachers {
+        compared(t, &manifest.metrics, report)?;
+    }
     writeln!(
         t,
-        "### Calibration\n\nMean IoU on {} at model size, thresholds fitted for each form:\n",
+        "### In 8 bits\n\nIoU on {} at model size, thresholds fitted for each form; points are hundredths of mean IoU \
+         against f32, ms those of the edge agent's engine with one thread on the machine that wrote this. A line with … \
+         goes on from the best one above it.\n",
         ladder.validation_name
     )?;
     writeln!(t, "```text\n{}\n```\n", ladder.table(&config.labels()))?;
+    for (unit, error) in &ladder.sensitive {
+        writeln!(t, "- 8 bits alone in the {unit}: mean squared error of the logits {error:.2e}")?;
+    }
+    for remark in &ladder.remarks {
+        writeln!(t, "- {remark}")?;
+    }
+    probabilities(t, manifest, ladder)?;
+    if let Some(examination) = evidence.examination {
+        let text = figures_markdown(examination).replace("\n## ", "\n### ");
+        writeln!(t, "{}", text.trim_end())?;
+        writeln!(t)?;
+    }
 
     writeln!(t, "## Limits\n")?;
     writeln!(t, "{}", or_unsaid(&config.export.limits))?;
     Ok(())
+}
+
+/// The shipped graph, the f32 one and the teachers over the same images.
+fn compared(t: &mut String, metrics: &[Metric], teachers: &Report) -> std::fmt::Result {
+    writeln!(t, "IoU at dataset level over the same {} images of {}:\n", teachers.images, teachers.split)?;
+    writeln!(t, "| class | int8 | f32 | teachers together |\n|---|---|---|---|")?;
+    let of_teachers = teachers.rows.iter().filter(|row| {
+        row.measure == Measure::Iou && row.protocol == Protocol::Dataset && row.source == ALL_SOURCES
+    });
+    for row in of_teachers {
+        let own = |quantization: Quantization| {
+            let found = metrics.iter().find(|metric| {
+                metric.class == row.class
+                    && metric.source == ALL_SOURCES
+                    && metric.quantization == quantization
+                    && metric.protocol == Protocol::Dataset.name()
+            });
+            found.map_or_else(|| "–".to_owned(), |metric| format!("{:.4}", metric.value))
+        };
+        let (int8, f32) = (own(Quantization::QdqInt8), own(Quantization::F32));
+        writeln!(t, "| {} | {int8} | {f32} | {:.4} |", row.class, row.interval.value)?;
+    }
+    writeln!(t)
+}
+
+/// What scores are worth.
+fn probabilities(t: &mut String, manifest: &Manifest, ladder: &Ladder) -> std::fmt::Result {
+    let [before, after] = &ladder.reliability;
+    if after.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        t,
+        "\n### Probabilities\n\nLogits are divided by a temperature of each class (Guo et al. 2017) that was fitted on {}; \
+         ECE is the expected calibration error of pixels there, in 15 bins.\n",
+        ladder.validation_name
+    )?;
+    writeln!(t, "| class | temperature | ECE before | ECE after |\n|---|---|---|---|")?;
+    for class in &manifest.classes {
+        let ece = |diagrams: &[ClassReliability]| {
+            let found = diagrams.iter().find(|diagram| diagram.label == class.label);
+            found.map_or_else(|| "–".to_owned(), |diagram| format!("{:.4}", diagram.calibration.ece))
+        };
+        writeln!(t, "| {} | {:.3} | {} | {} |", class.label, class.temperature, ece(before), ece(after))?;
+    }
+    writeln!(t)
 }
 
 fn or_unsaid(text: &str) -> &str {

@@ -48,16 +48,20 @@ pub enum ExportError {
     /// Fine-tuning.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),
-    /// The edge agent did not measure a graph.
+    /// Figures of another graph.
     #[error(
-        "failed to measure a graph with {path}: {reason}; name an edge-agent of this version with --agent"
+        "the examination is of the graph {examined}, this export gives {graph}: run `host-trainer gallery` on a bundle of \
+         this model and pass its examination.json"
     )]
-    Agent {
-        /// The program.
-        path: PathBuf,
-        /// Why.
-        reason: String,
+    OtherExamination {
+        /// SHA-256 of the graph that was examined.
+        examined: String,
+        /// SHA-256 of the graph of this export.
+        graph: String,
     },
+    /// The edge agent.
+    #[error(transparent)]
+    Examine(#[from] crate::examine::ExamineError),
     /// libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

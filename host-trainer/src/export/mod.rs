@@ -24,14 +24,14 @@ use tch::Device;
 
 pub use error::ExportError;
 pub use ladder::{Climb, Ladder, QuantizeChoice, Rung};
-pub use latency::Stopwatch;
 
 use crate::config::{Config, Stage};
-use crate::dataset::{Index, Record, Split};
+use crate::dataset::{Index, Record, Sample, Split};
 use crate::evaluate::{Judge, Measure, Predictor, Report};
+use crate::examine::{Agent, Examination};
 use crate::net::{first_output_only, fold_batch_norm};
 use crate::onnx::{self, INPUT, OUTPUT};
-use crate::train::{ModelFile, validation_samples};
+use crate::train::{ModelFile, Teachers, validation_samples};
 
 /// What to export and how.
 #[derive(Debug)]
@@ -46,8 +46,12 @@ pub struct Request<'a> {
     pub quantize: QuantizeChoice,
     /// Where to compute.
     pub device: Device,
-    /// Measures the forms on the device's engine; none: they are not timed.
-    pub stopwatch: Option<&'a Stopwatch>,
+    /// The device's program, which times the forms; none: they are not timed.
+    pub agent: Option<&'a Agent>,
+    /// The ensemble that taught the model, judged beside it; empty: none.
+    pub teachers: &'a [ModelFile],
+    /// What the edge agent made of this very graph, for the card; none: the card says nothing of it.
+    pub examination: Option<&'a Examination>,
     /// Folder of the bundle.
     pub out: &'a Path,
 }
@@ -63,6 +67,8 @@ pub struct Exported {
     pub ladder: Ladder,
     /// Figures on `strong_test`: the f32 network first, then the shipped one if it is another.
     pub reports: Vec<(Quantization, Report)>,
+    /// Figures of the teachers together.
+    pub teachers: Option<Report>,
 }
 
 impl Exported {
@@ -74,7 +80,7 @@ impl Exported {
 
 /// Exports a model. A bundle that is in the folder already is replaced when the new one is whole.
 pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
-    let Request { config, model, index, quantize, device, stopwatch, out } = *request;
+    let Request { config, model, index, quantize, device, agent, teachers, examination, out } = *request;
     model.info.require(config, &Stage::SEGMENTERS)?;
     // The device reads logits only.
     let (graph, params) = first_output_only(&model.info.graph, &model.params);
@@ -93,12 +99,18 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     };
     let mut ladder = climb.ladder(quantize)?;
     ladder.validation_name = validation_name;
-    match stopwatch {
-        Some(stopwatch) => stopwatch.time(ladder.rungs_mut())?,
+    match agent {
+        Some(agent) => latency::time(agent, ladder.rungs_mut())?,
         None => ladder.remarks.push("No edge-agent was at hand: the forms were not timed.".into()),
     }
     let shipped = ladder.chosen();
 
+    if let Some(examination) = examination {
+        let graph = sha256_hex(&shipped.bytes);
+        if examination.model != graph {
+            return Err(ExportError::OtherExamination { examined: examination.model.clone(), graph });
+        }
+    }
     // Without test images the card says that nothing was measured.
     let mut reports = Vec::new();
     let test = index.map_or_else(Vec::new, |index| index.of(Split::StrongTest));
@@ -115,6 +127,11 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         }
     }
 
+    let taught_by = match teachers {
+        [] => None,
+        _ if test.is_empty() => None,
+        _ => Some(test_report(config, &test, &ensemble(config, teachers, &validation, device)?)?),
+    };
     let manifest = Manifest {
         schema: manifest::SCHEMA,
         name: config.name.clone(),
@@ -140,13 +157,30 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         metrics: reports.iter().flat_map(|(quantization, report)| metrics(*quantization, report)).collect(),
     };
     let golden = golden::cases(config, &shipped.predictor(config, device)?)?;
-    let card = card::render(config, &manifest, &ladder);
+    let evidence = card::Evidence { ladder: &ladder, teachers: taught_by.as_ref(), examination };
+    let card = card::render(config, &manifest, &evidence);
     folder::write(
         out,
         &folder::Contents { graph: &shipped.bytes, manifest: &manifest, card: &card, golden: &golden },
     )?;
     let graph_bytes = shipped.bytes.len();
-    Ok(Exported { path: out.to_owned(), graph_bytes, ladder, reports })
+    Ok(Exported { path: out.to_owned(), graph_bytes, ladder, reports, teachers: taught_by })
+}
+
+/// Teachers as one model: the mean of their probabilities, with thresholds of its own.
+fn ensemble(
+    config: &Config,
+    teachers: &[ModelFile],
+    validation: &[Sample],
+    device: Device,
+) -> Result<Predictor<'static>, ExportError> {
+    let nets = Teachers::new(config, teachers, device)?;
+    let mut predictor = Predictor::with_forward(config, device, move |image| {
+        let p = nets.answer(image, 1.0)?.f_clamp(1e-6, 1.0 - 1e-6)?;
+        Ok(p.f_log()?.f_sub(&p.f_neg()?.f_log1p()?)?)
+    });
+    predictor.fit_thresholds(validation)?;
+    Ok(predictor)
 }
 
 fn test_report(
@@ -238,7 +272,8 @@ mod tests {
         let export_as = |quantize| {
             let device = Device::Cpu;
             let (config, model) = (&config, &model);
-            export(&Request { config, model, index: None, quantize, device, stopwatch: None, out: &out })
+            let (index, agent, teachers, examination, out) = (None, None, &[][..], None, out.as_path());
+            export(&Request { config, model, index, quantize, device, agent, teachers, examination, out })
                 .unwrap()
         };
         let exported = export_as(QuantizeChoice::Int8);
@@ -269,7 +304,9 @@ mod tests {
                 index: Some(&index),
                 quantize,
                 device,
-                stopwatch: None,
+                agent: None,
+                teachers: &[],
+                examination: None,
                 out: &out,
             })
         };
@@ -302,8 +339,9 @@ mod tests {
         let (config, dir) = (config(), tempfile::tempdir().unwrap());
         let request = |model: &ModelFile, out: &Path| {
             let (quantize, device) = (QuantizeChoice::None, Device::Cpu);
-            let (config, index, stopwatch) = (&config, None, None);
-            export(&Request { config, model, index, quantize, device, stopwatch, out }).unwrap_err()
+            let (config, index, agent, teachers, examination) = (&config, None, None, &[][..], None);
+            export(&Request { config, model, index, quantize, device, agent, teachers, examination, out })
+                .unwrap_err()
         };
         let mut other = model(&config);
         other.info.labels.reverse();

@@ -2,7 +2,7 @@
 
 /// A part of a report under a heading.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Section {
+pub(crate) struct Section {
     /// Its heading.
     pub title: String,
     /// What stands there.
@@ -13,7 +13,7 @@ pub(super) struct Section {
 
 /// A piece of a section.
 #[derive(Clone, Debug)]
-pub(super) enum Block {
+pub(crate) enum Block {
     /// A paragraph.
     Text(String),
     /// Points.
@@ -33,7 +33,7 @@ pub(super) enum Block {
 
 /// A table.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     /// Heads of the columns.
     pub header: Vec<String>,
     /// Cells by row.
@@ -44,41 +44,41 @@ pub(super) struct Grid {
 
 impl Section {
     /// An empty section.
-    pub(super) fn new(title: &str) -> Self {
+    pub(crate) fn new(title: &str) -> Self {
         Self { title: title.to_owned(), ..Self::default() }
     }
 
     /// With a paragraph more.
     #[must_use]
-    pub(super) fn text(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
         self.blocks.push(Block::Text(text.into()));
         self
     }
 
     /// With a list more.
     #[must_use]
-    pub(super) fn list(mut self, points: Vec<String>) -> Self {
+    pub(crate) fn list(mut self, points: Vec<String>) -> Self {
         self.blocks.push(Block::List(points));
         self
     }
 
     /// With a table more.
     #[must_use]
-    pub(super) fn table(mut self, table: Grid) -> Self {
+    pub(crate) fn table(mut self, table: Grid) -> Self {
         self.blocks.push(Block::Table(table));
         self
     }
 
     /// Shown only when asked for.
     #[must_use]
-    pub(super) fn folded(self) -> Self {
+    pub(crate) fn folded(self) -> Self {
         Self { folded: true, ..self }
     }
 }
 
 impl Grid {
     /// A table without rows, its first `words` columns of words.
-    pub(super) fn new(header: &[&str], words: usize) -> Self {
+    pub(crate) fn new(header: &[&str], words: usize) -> Self {
         Self { header: header.iter().map(ToString::to_string).collect(), rows: Vec::new(), words }
     }
 }

@@ -60,8 +60,13 @@ pub(super) fn configuration(toml: &str) -> Markup {
 /// A PNG file as a part of the page.
 pub(super) fn picture(path: &Path, alt: &str) -> Result<Markup, ReportError> {
     let bytes = std::fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
-    let data = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
-    Ok(html! { img src=(data) alt=(alt); })
+    Ok(embedded("image/png", &bytes, alt))
+}
+
+/// A picture of this media type as a part of the page.
+pub(super) fn embedded(media: &str, bytes: &[u8], alt: &str) -> Markup {
+    let data = format!("data:{media};base64,{}", STANDARD.encode(bytes));
+    html! { img src=(data) alt=(alt); }
 }
 
 fn blocks(blocks: &[Block]) -> Markup {

@@ -2,7 +2,12 @@ use super::document::{Block, Grid, Section};
 
 /// GitHub-flavoured Markdown.
 pub(super) fn markdown(title: &str, sections: &[Section]) -> String {
-    let mut text = format!("# {}\n", escape(title));
+    format!("# {}\n{}", escape(title), markdown_sections(sections))
+}
+
+/// As a part of a text.
+pub(crate) fn markdown_sections(sections: &[Section]) -> String {
+    let mut text = String::new();
     for section in sections {
         if !section.title.is_empty() {
             text += &format!("\n## {}\n", escape(&section.title));

@@ -8,6 +8,8 @@ mod tables;
 #[cfg(feature = "torch")]
 mod document;
 #[cfg(feature = "torch")]
+mod gallery;
+#[cfg(feature = "torch")]
 mod html;
 #[cfg(feature = "torch")]
 mod markdown;
@@ -19,7 +21,13 @@ mod study;
 mod training;
 
 pub use curves::{CurvesError, draw_curves};
+#[cfg(feature = "torch")]
+pub(crate) use document::{Block, Grid, Section};
 pub use error::ReportError;
+#[cfg(feature = "torch")]
+pub(crate) use gallery::gallery_page;
+#[cfg(feature = "torch")]
+pub(crate) use markdown::markdown_sections;
 #[cfg(feature = "torch")]
 pub use study::write_study;
 pub use tables::graph_table;

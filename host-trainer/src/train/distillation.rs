@@ -2,7 +2,7 @@ use tch::{Device, Reduction, TchError, Tensor, no_grad};
 
 use super::{ModelFile, TrainError};
 use crate::config::{Config, DistillationSpec, Stage};
-use crate::net::{Mode, TorchNet};
+use crate::net::{Mode, TorchNet, TorchNetError};
 
 /// An ensemble whose mean answer a student imitates (Hinton et al. 2015, arXiv:1503.02531; design §5.7).
 #[derive(Debug)]
@@ -30,9 +30,9 @@ impl Teachers {
     }
 
     /// The mean over the teachers of σ(t/T).
-    pub(super) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TrainError> {
+    pub(crate) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TorchNetError> {
         no_grad(|| {
-            let soft = |net: &TorchNet| -> Result<Tensor, TrainError> {
+            let soft = |net: &TorchNet| -> Result<Tensor, TorchNetError> {
                 Ok(net.forward(images, Mode::Eval)?.f_div_scalar(temperature)?.f_sigmoid()?)
             };
             let answers: Vec<Tensor> = self.nets.iter().map(soft).collect::<Result<_, _>>()?;

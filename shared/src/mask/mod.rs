@@ -7,5 +7,5 @@ pub mod rle;
 
 pub use components::remove_small_components;
 pub use grid::{BBox, Mask};
-pub use overlay::{Layer, Rgb, draw_overlay};
+pub use overlay::{Layer, Rgb, draw_outline, draw_overlay};
 pub use rle::{Rle, RleError};

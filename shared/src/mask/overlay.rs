@@ -61,6 +61,20 @@ pub fn draw_overlay(frame: &PixelFrame, layers: &[Layer<'_>], max_side: usize) -
     RgbImage::from_raw(cols as u32, rows as u32, bytes).expect("three bytes a pixel")
 }
 
+/// Draws a mask's outline in white over a picture of the same image, of whatever size the picture is: an expert's beside
+/// a network's.
+pub fn draw_outline(picture: &mut RgbImage, mask: &Mask) {
+    let (rows, cols) = (picture.height() as usize, picture.width() as usize);
+    let mask = mask.resize_nearest(rows, cols);
+    for row in 0..rows {
+        for col in 0..cols {
+            if mask.get(row, col) && is_edge(&mask, row, col, 1) {
+                picture.put_pixel(col as u32, row as u32, image::Rgb([255; 3]));
+            }
+        }
+    }
+}
+
 /// Whether background lies within `stroke` pixels along a row or column. The picture's border is no edge.
 fn is_edge(mask: &Mask, row: usize, col: usize, stroke: usize) -> bool {
     (1..=stroke).any(|d| {

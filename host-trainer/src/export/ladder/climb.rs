@@ -75,6 +75,7 @@ impl Climb<'_> {
             chosen: 0,
             validation_name: "",
             sensitive: Vec::new(),
+            reliability: [Vec::new(), Vec::new()],
             remarks: Vec::new(),
         };
         if choice == QuantizeChoice::Int8 {
@@ -85,6 +86,8 @@ impl Climb<'_> {
             self.finetuned(&mut ladder, &mut best)?;
             ladder.chosen = best.rung;
         }
+        let shipped = &mut ladder.rungs[ladder.chosen];
+        ladder.reliability = shipped.calibrate(self.config, self.validation, self.device)?;
         Ok(ladder)
     }
 

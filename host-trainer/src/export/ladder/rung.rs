@@ -3,7 +3,7 @@ use tch::Device;
 
 use crate::config::Config;
 use crate::dataset::Sample;
-use crate::evaluate::Predictor;
+use crate::evaluate::{ClassReliability, Predictor};
 use crate::export::ExportError;
 use crate::net::{Graph, Params, TorchNet};
 use crate::onnx::{ModelInfo, write_f32, write_qdq};
@@ -50,6 +50,24 @@ impl Rung {
         let classes = predictor.classes().to_vec();
         (rung.iou, rung.classes) = (iou, classes);
         Ok(rung)
+    }
+
+    /// Fits temperatures, and thresholds anew to the calibrated probabilities. Gives the expected calibration errors by
+    /// class before and after.
+    pub(super) fn calibrate(
+        &mut self,
+        config: &Config,
+        validation: &[Sample],
+        device: Device,
+    ) -> Result<[Vec<ClassReliability>; 2], ExportError> {
+        let labels = config.labels();
+        let mut predictor = self.predictor(config, device)?;
+        let before = predictor.fit(validation)?.reliability.diagrams(&labels);
+        predictor.fit_temperatures(validation)?;
+        let fitted = predictor.fit(validation)?;
+        self.iou = fitted.thresholds.best().into_iter().map(|best| best.map(|(_, iou)| iou)).collect();
+        self.classes = predictor.classes().to_vec();
+        Ok([before, fitted.reliability.diagrams(&labels)])
     }
 
     /// The form with pre- and postprocessing, at its thresholds.

@@ -3,9 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
-use shared::mask::{Layer, Mask, draw_overlay};
+use shared::mask::{Layer, Mask, draw_outline, draw_overlay};
 use shared::pixel::PixelFrame;
 
 use crate::config::Config;
@@ -143,24 +143,6 @@ pub(super) fn save_json(value: &impl Serialize, path: &Path) -> Result<(), Pipel
 /// Makes a folder.
 pub(super) fn create(dir: &Path) -> Result<(), PipelineError> {
     std::fs::create_dir_all(dir).map_err(|source| PipelineError::Io { path: dir.to_owned(), source })
-}
-
-/// Paints white what lies in the mask and touches its outside.
-fn draw_outline(picture: &mut RgbImage, mask: &Mask) {
-    let (rows, cols) = (picture.height() as usize, picture.width() as usize);
-    let mask = mask.resize_nearest(rows, cols);
-    let outside = |row: usize, col: usize| !mask.get(row, col);
-    for row in 0..rows {
-        for col in 0..cols {
-            let edge = (row > 0 && outside(row - 1, col))
-                || (row + 1 < rows && outside(row + 1, col))
-                || (col > 0 && outside(row, col - 1))
-                || (col + 1 < cols && outside(row, col + 1));
-            if mask.get(row, col) && edge {
-                picture.put_pixel(col as u32, row as u32, Rgb([255; 3]));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
