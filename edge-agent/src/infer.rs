@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use shared::PIPELINE_VERSION;
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, Signature};
 use shared::manifest::ClassSpec;
 use shared::mask::{Layer, Mask, Rle, draw_overlay};
 use shared::message::{
@@ -28,6 +28,7 @@ pub struct Analyzer {
     classes: Arc<[ClassSpec]>,
     mask_max_side: usize,
     model: ModelRef,
+    signature: Option<Signature>,
     options: AnalyzerOptions,
 }
 
@@ -122,6 +123,7 @@ impl Analyzer {
                 sha256: manifest.graph.sha256.clone(),
                 quantization: manifest.graph.quantization,
             },
+            signature: bundle.signature().cloned(),
             options,
         }
     }
@@ -187,6 +189,11 @@ impl Analyzer {
     /// The classes, in the manifest's order.
     pub fn classes(&self) -> &[ClassSpec] {
         &self.classes
+    }
+
+    /// What is known of the model's maker; none if nobody asked.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
     }
 
     /// The model as results name it.

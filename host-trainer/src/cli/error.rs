@@ -27,6 +27,9 @@ pub enum CliError {
     /// A bundle.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// A signature or a key.
+    #[error(transparent)]
+    Sign(#[from] crate::bundle::SignError),
     /// A bench.
     #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),

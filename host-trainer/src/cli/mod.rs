@@ -4,6 +4,7 @@
 //! checkpoint written, so that the same command with `--resume` goes on.
 
 mod bench;
+mod bundle;
 mod check;
 mod compare;
 mod compute;
@@ -79,6 +80,9 @@ enum Command {
     Report(report::Args),
     /// Write a bundle for the edge agent.
     Export(export::Args),
+    /// Sign, verify and look into bundles, and make keys for that.
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Measure how fast training is, part by part, and the memory it takes.
     Bench(bench::Args),
 }
@@ -117,6 +121,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::run(args),
             Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
+            Command::Bundle(command) => bundle::run(command),
             Command::Bench(args) => bench::run(args),
         }
     }

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::schema::{SchemaError, SchemaVersion};
 
-/// The message schema that this program writes.
-pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+/// The message schema that this program writes. 1.1: `signature` in birth.
+pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
