@@ -79,12 +79,11 @@ impl Keys {
 pub(super) fn run(command: &Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Keygen(args) => {
-            let protection = match args.no_password {
-                true => Protection::None,
-                false => Protection::Password(
-                    password()
-                        .map_err(|source| SignError::Io { path: "the standard input".into(), source })?,
-                ),
+            let protection = if args.no_password {
+                Protection::None
+            } else {
+                let io = |source| SignError::Io { path: "the standard input".into(), source };
+                Protection::Password(password().map_err(io)?)
             };
             let made = keygen(&args.out, protection)?;
             say!("secret key  {}: keep it, and keep it to yourself", made.secret.display());
