@@ -60,7 +60,7 @@ pub enum EngineError {
     },
     /// The bundle's file could not be read, or was altered since the bundle was opened.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(Box<BundleError>),
     /// Not a graph that the engine understands.
     #[error(
         "{} is no ONNX graph that this engine runs: {reason}; copy the bundle again or export the model anew",

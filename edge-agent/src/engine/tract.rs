@@ -118,7 +118,8 @@ impl TractEngine {
         let path = bundle.model_path();
         let size = manifest.preprocess.input_size;
         let ends = Ends { input: &manifest.graph.input, output: &manifest.graph.output, size };
-        let bytes = bundle.read(&manifest.graph.file)?;
+        let bytes =
+            bundle.read(&manifest.graph.file).map_err(|error| EngineError::Bundle(Box::new(error)))?;
         let graph = OnnxGraph::prepare(&path, &bytes, threads, Some(ends))?;
         let shape = graph.output_shape()?;
         let classes = manifest.classes.len();

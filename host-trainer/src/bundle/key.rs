@@ -115,7 +115,7 @@ impl SecretKey {
     }
 }
 
-#[cfg_attr(not(unix), allow(unused_variables))]
+#[cfg_attr(not(unix), allow(unused_variables, reason = "modes are Unix's"))]
 fn write_new(path: &Path, text: &str, secret: bool) -> Result<(), SignError> {
     let io = |source| SignError::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();

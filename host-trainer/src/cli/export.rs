@@ -71,7 +71,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
         Some(key) => create(&exported.path, &key)?.signature().map(ToString::to_string),
         None => None,
     };
-    say!("{}", signature.unwrap_or_else(|| "not signed: agents refuse it until `bundle create` has".into()));
+    let unsigned = || "not signed, so that agents refuse it: sign it with `bundle create`".to_owned();
+    say!("{}", signature.unwrap_or_else(unsigned));
     say!("{} ({:.2} MB of graph)", exported.path.display(), exported.graph_bytes as f64 / 1e6);
     Ok(ExitCode::SUCCESS)
 }

@@ -78,7 +78,7 @@ pub enum BundleError {
     /// A signature by a key that is not trusted.
     #[error(
         "{} is by key {key}, which is not trusted ({}); if it should be, add its public key to `trusted_keys` \
-         (--trusted-key)",
+         (--trusted-key; host-trainer: --key)",
         .path.display(), only(.trusted)
     )]
     UntrustedKey {
