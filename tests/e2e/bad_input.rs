@@ -193,7 +193,7 @@ fn a_bundle_that_is_signed_by_another_key_is_refused_until_that_key_is_trusted()
     setup.write_config(&format!("trusted_keys = ['{line}']\n{text}"));
     let agent = setup.start();
     let birth = birth(&central);
-    let comment = "chexseg bundle chexseg-first 0.1.0".to_owned();
+    let comment = format!("chexseg bundle {} {}", birth.model.name, birth.model.version);
     assert_eq!(birth.signature, Some(Signature::Verified { key_id: key.public().id(), comment }));
     assert!(agent.stop().success());
 }

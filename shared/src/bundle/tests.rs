@@ -108,13 +108,13 @@ fn what_is_read_later_is_what_was_checked() {
 fn a_manifest_of_a_newer_major_is_told_before_what_else_differs() {
     let error = refusal(|d| {
         let text = fs::read_to_string(d.join(MANIFEST)).unwrap();
-        let newer = text.replace("schema = \"1.0\"", "schema = \"2.0\"") + "[brand_new]\n";
+        let newer = text.replace("schema = \"1.", "schema = \"2.") + "[brand_new]\n";
         fs::write(d.join(MANIFEST), newer).unwrap();
         write_digests(d).unwrap();
         fs::write(d.join("model.onnx"), b"another").unwrap();
     });
     assert!(
-        error.contains("manifest.toml") && error.contains("schema 2.0") && error.contains("update"),
+        error.contains("manifest.toml") && error.contains("schema 2.") && error.contains("update"),
         "{error}"
     );
 }
