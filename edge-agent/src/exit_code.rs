@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is wrong.
     Config = 3,
-    /// The model bundle is missing, altered, or does not give its golden masks.
+    /// The model bundle is missing, not signed by a trusted key, altered, or does not give its golden masks.
     Bundle = 4,
     /// The broker cannot be reached or refuses the device.
     Broker = 5,
@@ -32,7 +32,7 @@ Exit codes:
    1  some input could not be processed (each is named on stderr)
    2  wrong command line
    3  wrong configuration
-   4  model bundle missing, altered or failing its golden images
+   4  model bundle missing, not signed by a trusted key, altered or failing its golden images
    5  broker out of reach or refusing the device
    6  a folder or the store cannot be read or written
   70  internal error";

@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use shared::PIPELINE_VERSION;
 use shared::anatomy::AnatomySpec;
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, Signature};
 use shared::manifest::ClassSpec;
 use shared::mask::{Layer, Mask, Rle, draw_overlay};
 use shared::measure::{Measurements, MeasurementsSpec, draw_measurements};
@@ -34,6 +34,7 @@ pub struct Analyzer {
     measurements: MeasurementsSpec,
     quality: QualitySpec,
     model: ModelRef,
+    signature: Option<Signature>,
     options: AnalyzerOptions,
 }
 
@@ -133,6 +134,7 @@ impl Analyzer {
                 sha256: manifest.graph.sha256.clone(),
                 quantization: manifest.graph.quantization,
             },
+            signature: bundle.signature().cloned(),
             options,
         }
     }
@@ -202,6 +204,11 @@ impl Analyzer {
     /// The classes, in the manifest's order.
     pub fn classes(&self) -> &[ClassSpec] {
         &self.classes
+    }
+
+    /// What is known of the model's maker; none if nobody asked.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
     }
 
     /// The model as results name it.

@@ -54,7 +54,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn infer_prints_an_envelope_a_line_and_writes_masks_of_the_images_size() {
     let desk = Desk::new();
-    let output = desk.run(&["infer", "--json", "--out", "out", "in"]);
+    let output = desk.run(&["infer", "--allow-unsigned", "--json", "--out", "out", "in"]);
     assert_eq!(exit(&output), Some(i32::from(Exit::Ok.code())), "{}", text(&output.stderr));
     let stdout = text(&output.stdout);
     let envelopes: Vec<ResultEnvelope> =
@@ -80,7 +80,7 @@ fn a_bad_file_is_named_and_the_rest_is_done() {
     let desk = Desk::new();
     fs::write(desk.path("in/letter.dcm"), b"Dear colleague").unwrap();
     fs::write(desk.path("in/zero.png"), b"").unwrap();
-    let output = desk.run(&["infer", "in", "absent.dcm"]);
+    let output = desk.run(&["infer", "--allow-unsigned", "in", "absent.dcm"]);
     assert_eq!(exit(&output), Some(i32::from(Exit::SomeInputFailed.code())));
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(stdout.contains("What is bright") && stdout.contains("chest.png"), "{stdout}");
@@ -93,7 +93,11 @@ fn a_bad_file_is_named_and_the_rest_is_done() {
 fn an_altered_bundle_has_a_code_of_its_own() {
     let desk = Desk::new();
     fs::write(desk.path("model/model.onnx"), b"evil").unwrap();
-    for args in [&["infer", "in"][..], &["check"], &["bench", "--iterations", "1"]] {
+    for args in [
+        &["infer", "--allow-unsigned", "in"][..],
+        &["check", "--allow-unsigned"],
+        &["bench", "--allow-unsigned", "--iterations", "1"],
+    ] {
         let output = desk.run(args);
         assert_eq!(exit(&output), Some(i32::from(Exit::Bundle.code())), "{args:?}");
         // A table may break the line.
@@ -103,9 +107,25 @@ fn an_altered_bundle_has_a_code_of_its_own() {
 }
 
 #[test]
+fn a_bundle_that_nobody_signed_is_refused_with_the_remedy_unless_allowed() {
+    let desk = Desk::new();
+    for args in [&["infer", "in"][..], &["check"], &["bench", "--iterations", "1"], &["demo", "in"]] {
+        let output = desk.run(args);
+        assert_eq!(exit(&output), Some(i32::from(Exit::Bundle.code())), "{args:?}");
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        for part in ["DIGESTS.minisig", "--allow-unsigned"] {
+            assert!(shown.contains(part), "{args:?}: {shown}");
+        }
+    }
+    let output = desk.run(&["infer", "--allow-unsigned", "in"]);
+    assert_eq!(exit(&output), Some(i32::from(Exit::Ok.code())));
+    assert!(text(&output.stderr).contains("warning: the bundle is NOT SIGNED"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn check_passes_a_good_bundle_and_names_a_bad_key() {
     let desk = Desk::new();
-    let output = desk.run(&["check"]);
+    let output = desk.run(&["check", "--allow-unsigned"]);
     assert_eq!(exit(&output), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("golden images"));
     fs::write(desk.path("agent.toml"), "colour = 'red'\n").unwrap();

@@ -2,12 +2,14 @@
 //!
 //! [`config`] says what to do; [`dataset`] imports, draws and varies images; [`net`] describes networks, once for
 //! training, folding and export; `train` trains them; [`evaluate`] measures; [`quantize`] finds integer ranges;
-//! [`onnx`] writes the graph; `export` makes the bundle, `examine` puts it on trial, and [`report`] the tables and curves around it all.
+//! [`onnx`] writes the graph; `export` makes the bundle, [`bundle`] signs it, `examine` puts it on trial, and [`report`]
+//! makes the tables and curves around it all.
 //!
 //! Whatever runs a network needs libtorch and the feature `torch`; the rest builds without.
 
 #[cfg(feature = "torch")]
 pub mod bench;
+pub mod bundle;
 #[cfg(feature = "torch")]
 pub mod classify;
 #[cfg(feature = "torch")]

@@ -1,8 +1,12 @@
 //! Bad input: a clear error for each, and the agent goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use e2e_tests::{AgentSetup, Mosquitto, Subscriber, phantom_png, shipped_bundle, wait_for};
+use host_trainer::bundle::{Protection, SecretKey, create, keygen};
+use shared::bundle::{PublicKey, SIGNATURE, Signature, write_digests};
+use shared::message::{Birth, Message as _};
+use shared::topic::Channel;
 
 use crate::AGENT;
 
@@ -97,15 +101,11 @@ fn a_wrong_configuration_is_named_with_its_key() {
 fn a_corrupt_bundle_is_refused_by_every_command() {
     let broker = Mosquitto::start();
     let setup = AgentSetup::new(AGENT, broker.port());
-    let copy = setup.inbox().with_file_name("bundle");
-    copy_folder(&shipped_bundle(), &copy);
-    let graph = copy.join("model.onnx");
+    let graph = own_bundle(&setup).join("model.onnx");
     let mut bytes = std::fs::read(&graph).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&graph, bytes).unwrap();
-    let text = std::fs::read_to_string(setup.config()).unwrap();
-    setup.write_config(&text.replace(shipped_bundle().to_str().unwrap(), "bundle"));
     phantom_png(&setup.inbox().join("good.png"), 4, 300, 300);
     for arguments in [
         &["run", "--config", "agent.toml"][..],
@@ -119,6 +119,105 @@ fn a_corrupt_bundle_is_refused_by_every_command() {
         let text = String::from_utf8_lossy(&all);
         assert!(text.contains("model.onnx") && text.contains("altered"), "{arguments:?}: {text}");
     }
+}
+
+/// The shipped bundle's copy beside the configuration, which names it.
+fn own_bundle(setup: &AgentSetup) -> PathBuf {
+    let copy = setup.inbox().with_file_name("bundle");
+    copy_folder(&shipped_bundle(), &copy);
+    let text = std::fs::read_to_string(setup.config()).unwrap();
+    setup.write_config(&text.replace(shipped_bundle().to_str().unwrap(), "bundle"));
+    copy
+}
+
+/// Every command refuses the bundle and says these things.
+fn assert_refused(setup: &AgentSetup, told: &[&str]) {
+    for arguments in [
+        &["run", "--config", "agent.toml"][..],
+        &["check", "--config", "agent.toml"],
+        &["check", "--bundle", "bundle"],
+        &["infer", "--bundle", "bundle", "inbox"],
+        &["bench", "--bundle", "bundle"],
+        &["demo", "--bundle", "bundle"],
+    ] {
+        let output = setup.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}");
+        let all = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&all);
+        for part in told {
+            assert!(text.contains(part), "{part}: {arguments:?}: {text}");
+        }
+    }
+}
+
+fn new_key(setup: &AgentSetup) -> (SecretKey, String) {
+    let made = keygen(&setup.inbox().with_file_name("a.key"), Protection::None).unwrap();
+    (SecretKey::load(&made.secret, || panic!("it has no password")).unwrap(), made.line)
+}
+
+#[test]
+fn a_bundle_that_was_altered_with_its_digests_is_refused_and_allowing_unsigned_ones_does_not_help() {
+    let setup = AgentSetup::new(AGENT, 1);
+    let bundle = own_bundle(&setup);
+    std::fs::write(bundle.join("MODEL_CARD.md"), "Works on every hand.\n").unwrap();
+    assert_refused(&setup, &["MODEL_CARD.md", "altered"]);
+    write_digests(&bundle).unwrap();
+    assert_refused(&setup, &["DIGESTS.minisig", "was altered", "copy the bundle again"]);
+    let output = setup.command(&["check", "--allow-unsigned", "--bundle", "bundle"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    std::fs::write(bundle.join(SIGNATURE), "untrusted comment: none\n").unwrap();
+    assert_refused(&setup, &["DIGESTS.minisig is no minisign signature", "copy the bundle again"]);
+}
+
+#[test]
+fn a_bundle_that_is_not_signed_is_refused_with_the_remedy() {
+    let setup = AgentSetup::new(AGENT, 1);
+    std::fs::remove_file(own_bundle(&setup).join(SIGNATURE)).unwrap();
+    assert_refused(&setup, &["not signed", "DIGESTS.minisig", "bundle create", "allow_unsigned"]);
+}
+
+#[test]
+fn a_bundle_that_is_signed_by_another_key_is_refused_until_that_key_is_trusted() {
+    let broker = Mosquitto::start();
+    let central = Subscriber::start(broker.port());
+    let setup = AgentSetup::new(AGENT, broker.port());
+    let bundle = own_bundle(&setup);
+    let (key, line) = new_key(&setup);
+    create(&bundle, &key).unwrap();
+    let (ours, theirs) = (key.public().id().to_string(), PublicKey::project().id().to_string());
+    assert_refused(&setup, &[&ours, &theirs, "not trusted", "trusted_keys"]);
+    let check = ["check", "--bundle", "bundle", "--trusted-key", &line];
+    assert!(setup.command(&check).output().unwrap().status.success());
+
+    let text = std::fs::read_to_string(setup.config()).unwrap();
+    setup.write_config(&format!("trusted_keys = ['{line}']\n{text}"));
+    let agent = setup.start();
+    let birth = birth(&central);
+    let comment = format!("chexseg bundle {} {}", birth.model.name, birth.model.version);
+    assert_eq!(birth.signature, Some(Signature::Verified { key_id: key.public().id(), comment }));
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn an_unsigned_bundle_that_is_allowed_runs_and_birth_and_log_say_so() {
+    let broker = Mosquitto::start();
+    let central = Subscriber::start(broker.port());
+    let setup = AgentSetup::new(AGENT, broker.port());
+    std::fs::remove_file(own_bundle(&setup).join(SIGNATURE)).unwrap();
+    let text = std::fs::read_to_string(setup.config()).unwrap();
+    setup.write_config(&format!("allow_unsigned = true\n{text}"));
+    let agent = setup.start();
+    assert_eq!(birth(&central).signature, Some(Signature::Unsigned));
+    let log = agent.log();
+    assert!(log.contains("WARN") && log.contains("nobody answers for the bundle"), "{log}");
+    assert!(agent.stop().success());
+    let output = setup.command(&["check", "--config", "agent.toml"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("NOT SIGNED"));
+}
+
+fn birth(central: &Subscriber) -> Birth {
+    let payload = wait_for("the birth", || central.payloads(&Channel::Birth).pop());
+    Birth::parse(&payload).unwrap()
 }
 
 #[test]

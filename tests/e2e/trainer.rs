@@ -141,6 +141,12 @@ impl Workplace {
         self.0.path().join(name)
     }
 
+    /// A small trained model under `run`.
+    fn train(&self) {
+        let arguments = ["train", "--config", "experiment.toml", "--out", "run", "--threads", "1"];
+        assert_success(&self.trainer().args(arguments).output().unwrap());
+    }
+
     fn trainer(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trainer-under-test"));
         command.env("CHEXSEG_DATA", self.0.path()).current_dir(self.0.path());
@@ -268,4 +274,44 @@ fn a_full_disk_ends_a_training_with_the_remedy_and_it_goes_on_afterwards() {
     assert!(fs::symlink_metadata(&partial).is_err());
     assert_success(&train(&place).output().unwrap());
     assert!(place.path("run/best.safetensors").exists());
+}
+
+#[test]
+fn a_checkpoint_gives_the_same_signed_bundle_whenever_it_is_exported() {
+    let place = Workplace::new();
+    place.train();
+    let keygen = ["bundle", "keygen", "--no-password", "--out", "maker.key"];
+    assert_success(&place.trainer().args(keygen).output().unwrap());
+    for out in ["a", "b"] {
+        let export = ["export", "--config", "experiment.toml", "--run", "run", "--sign-key", "maker.key"];
+        let mut command = place.trainer();
+        command.args(export).args(["--device", "cpu", "--out", out]).env("SOURCE_DATE_EPOCH", "86400");
+        assert_success(&command.output().unwrap());
+    }
+    let diff = Command::new("diff").args(["-r", "a", "b"]).current_dir(place.path("")).output().unwrap();
+    assert_success(&diff);
+    assert!(place.path("a/DIGESTS.minisig").exists());
+    let manifest = fs::read_to_string(place.path("a/manifest.toml")).unwrap();
+    assert!(manifest.contains("created = \"1970-01-02\""), "{manifest}");
+
+    let bundle = |arguments: &[&str]| {
+        let output = place.trainer().arg("bundle").args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), told)
+    };
+    let (code, told) = bundle(&["verify", "a", "--key", "maker.pub"]);
+    assert!(code == Some(0) && told.contains("chexseg bundle tiny-study"), "{told}");
+    let (code, told) = bundle(&["verify", "a"]);
+    assert!(code == Some(1) && told.contains("not trusted"), "{told}");
+    let (code, told) = bundle(&["inspect", "a"]);
+    assert!(code == Some(0) && told.contains("not trusted") && told.contains("Lung opacity"), "{told}");
+    fs::write(place.path("a/MODEL_CARD.md"), "altered").unwrap();
+    let (code, told) = bundle(&["verify", "a", "--key", "maker.pub"]);
+    assert!(code == Some(1) && told.contains("MODEL_CARD.md is altered"), "{told}");
+    let (code, told) = bundle(&["create", "a", "--key", "maker.pub"]);
+    assert!(code == Some(1) && told.contains("no minisign secret key"), "{told}");
+    let (code, told) = bundle(&["verify", "a", "--key", "maker.key"]);
+    assert!(code == Some(2) && told.contains("no minisign public key"), "{told}");
+    let (code, told) = bundle(&["keygen", "--no-password", "--out", "maker.key"]);
+    assert!(code == Some(1) && told.contains("never overwritten"), "{told}");
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, Signature, Trust};
 use shared::message::LatencyMs;
 use shared::phantom::{PhantomParams, render};
 use shared::pixel::PixelFrame;
@@ -31,6 +31,9 @@ const WARM_UP: usize = 2;
 pub struct Measurement {
     /// The bundle's name and version, or the graph's file.
     pub subject: String,
+    /// Who answers for the bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// Engine and threads.
     pub engine: String,
     /// From the folder or file to a graph that is ready to run, digests included.
@@ -64,10 +67,15 @@ pub struct Stages {
 /// Measures a bundle: the whole analysis of one file, `iterations` times.
 ///
 /// # Errors
-/// If the graph does not load or the analysis fails.
-pub fn bundle(dir: &Path, threads: usize, iterations: usize) -> Result<Measurement, BenchError> {
+/// If the bundle is not trusted, the graph does not load or the analysis fails.
+pub fn bundle(
+    dir: &Path,
+    trust: &Trust,
+    threads: usize,
+    iterations: usize,
+) -> Result<Measurement, BenchError> {
     let clock = Instant::now();
-    let bundle = Bundle::open(dir)?;
+    let bundle = Bundle::open_trusted(dir, trust)?;
     let mut analyzer = Analyzer::with_tract(&bundle, threads, AnalyzerOptions::default())?;
     let load_ms = milliseconds(clock);
     let file = specimen();
@@ -87,6 +95,7 @@ pub fn bundle(dir: &Path, threads: usize, iterations: usize) -> Result<Measureme
     };
     Ok(Measurement {
         subject: format!("{} {}", bundle.manifest().name, bundle.manifest().version),
+        signature: bundle.signature().cloned(),
         engine: analyzer.engine(),
         load_ms,
         infer: of(|l| l.infer),
@@ -114,6 +123,7 @@ pub fn onnx(path: &Path, threads: usize, iterations: usize) -> Result<Measuremen
     }
     Ok(Measurement {
         subject: path.display().to_string(),
+        signature: None,
         engine: graph.describe(),
         load_ms,
         infer: Latency::of(runs),

@@ -1,7 +1,6 @@
 //! Golden images: the bundle's own proof that this engine on this machine gives the masks it should.
 
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 use shared::bundle::{Bundle, BundleError};
@@ -21,17 +20,9 @@ pub struct GoldenReport {
 /// Why a bundle must not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum GoldenError {
-    /// The list of cases.
+    /// The list of cases, or a picture that cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A picture that cannot be read.
-    #[error("failed to read golden image {}: {source}", .input.display())]
-    Read {
-        /// The picture.
-        input: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
     /// A picture that cannot be analysed.
     #[error("golden image {}: {source}", .input.display())]
     Analyze {
@@ -94,8 +85,7 @@ pub fn verify(bundle: &Bundle, analyzer: &mut Analyzer) -> Result<GoldenReport, 
     let mut least = 1.0_f64;
     for case in &cases {
         let input = || case.input.clone();
-        let bytes = fs::read(bundle.dir().join(&case.input))
-            .map_err(|source| GoldenError::Read { input: input(), source })?;
+        let bytes = bundle.read(&case.input.to_string_lossy())?;
         let analysis =
             analyzer.analyze(&bytes).map_err(|source| GoldenError::Analyze { input: input(), source })?;
         for (spec, result) in analysis.classes.iter().zip(&analysis.results) {

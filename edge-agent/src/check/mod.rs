@@ -6,7 +6,7 @@ pub mod golden;
 
 use std::path::Path;
 
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, Trust};
 
 use crate::config::AgentConfig;
 use crate::exit_code::{Exit, ExitStatus};
@@ -63,17 +63,17 @@ pub async fn config(path: &Path) -> Report {
     let mut report =
         Report { checks: vec![Check::new("configuration", Exit::Config, Ok::<_, String>(name))] };
     let options = AnalyzerOptions { limits: config.limits.decode() };
-    report.checks.extend(bundle(&config.bundle, config.threads, options).checks);
+    report.checks.extend(bundle(&config.bundle, &config.trust(), config.threads, options).checks);
     report.checks.extend(folders::checks(&config));
     report.checks.push(broker::check(&config).await);
     report
 }
 
-/// Looks at a bundle: digests and manifest, then the graph, then its golden images.
-pub fn bundle(dir: &Path, threads: usize, options: AnalyzerOptions) -> Report {
+/// Looks at a bundle: signature, digests and manifest, then the graph, then its golden images.
+pub fn bundle(dir: &Path, trust: &Trust, threads: usize, options: AnalyzerOptions) -> Report {
     let mut report = Report::default();
     let mut add = |name, outcome| report.checks.push(Check::new(name, Exit::Bundle, outcome));
-    let bundle = match Bundle::open(dir) {
+    let bundle = match Bundle::open_trusted(dir, trust) {
         Ok(bundle) => bundle,
         Err(error) => {
             add("bundle", Err(error.to_string()));
@@ -82,6 +82,9 @@ pub fn bundle(dir: &Path, threads: usize, options: AnalyzerOptions) -> Report {
     };
     let manifest = bundle.manifest();
     add("bundle", Ok(format!("{} {} at {}", manifest.name, manifest.version, dir.display())));
+    if let Some(signature) = bundle.signature() {
+        add("signature", Ok(signature.to_string()));
+    }
     let mut analyzer = match Analyzer::with_tract(&bundle, threads, options) {
         Ok(analyzer) => analyzer,
         Err(error) => {
@@ -112,13 +115,21 @@ mod tests {
             .collect()
     }
 
+    fn lax() -> Trust {
+        Trust { allow_unsigned: true, ..Trust::project() }
+    }
+
     #[test]
-    fn a_whole_bundle_passes() {
+    fn a_whole_bundle_passes_and_its_missing_signature_is_told() {
         let dir = tempfile::tempdir().unwrap();
         write_bundle(dir.path()).unwrap();
-        let report = bundle(dir.path(), 1, AnalyzerOptions::default());
+        let report = bundle(dir.path(), &lax(), 1, AnalyzerOptions::default());
         assert_eq!(report.exit(), Exit::Ok, "{report:?}");
-        assert_eq!(report.checks.len(), 3);
+        assert_eq!(report.checks.len(), 4);
+        assert_eq!(report.checks[1].outcome, Ok("NOT SIGNED".to_owned()));
+        let report = bundle(dir.path(), &Trust::project(), 1, AnalyzerOptions::default());
+        assert_eq!(report.exit(), Exit::Bundle);
+        assert!(failures(&report)[0].1.contains("is not signed"), "{report:?}");
     }
 
     #[test]
@@ -126,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_bundle(dir.path()).unwrap();
         fs::write(dir.path().join("model.onnx"), b"evil").unwrap();
-        let report = bundle(dir.path(), 1, AnalyzerOptions::default());
+        let report = bundle(dir.path(), &lax(), 1, AnalyzerOptions::default());
         assert_eq!(report.exit(), Exit::Bundle);
         assert!(failures(&report)[0].1.contains("model.onnx is altered"), "{report:?}");
     }

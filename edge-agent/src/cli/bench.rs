@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::bundle::BundleArgs;
+use super::bundle::{BundleArgs, warn};
 use super::error::CommandError;
 use crate::bench::{self, Latency, Measurement};
 use crate::exit_code::Exit;
@@ -31,8 +31,9 @@ pub(super) fn main(args: &BenchArgs) -> Result<Exit, CommandError> {
     let (threads, iterations) = (usize::from(args.threads), args.iterations as usize);
     let measured = match &args.onnx {
         Some(path) => bench::onnx(path, threads, iterations)?,
-        None => bench::bundle(&args.bundle.dir()?, threads, iterations)?,
+        None => bench::bundle(&args.bundle.dir()?, &args.bundle.trust(), threads, iterations)?,
     };
+    warn(measured.signature.as_ref());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&measured).expect("strings and numbers"));
     } else {

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, PublicKey, Signature, Trust};
 
 use super::error::CommandError;
 
@@ -15,6 +15,13 @@ pub(super) struct BundleArgs {
     /// upwards]
     #[arg(long, value_name = "DIR", env = "CHEXSEG_BUNDLE")]
     bundle: Option<PathBuf>,
+    /// Public key of whoever signs your bundles, as minisign writes it; may be given more than once [default:
+    /// this project's]
+    #[arg(long = "trusted-key", value_name = "KEY")]
+    trusted_keys: Vec<PublicKey>,
+    /// Take a bundle that is not signed by a trusted key, too
+    #[arg(long)]
+    allow_unsigned: bool,
 }
 
 /// No bundle was named and none was found.
@@ -36,9 +43,27 @@ impl BundleArgs {
         }
     }
 
-    /// The bundle, its files checked against their digests.
+    /// Whose bundles are taken.
+    pub(super) fn trust(&self) -> Trust {
+        let allow_unsigned = self.allow_unsigned;
+        if self.trusted_keys.is_empty() {
+            return Trust { allow_unsigned, ..Trust::project() };
+        }
+        Trust { keys: self.trusted_keys.clone(), allow_unsigned }
+    }
+
+    /// The bundle, its signature verified and its files checked against their digests.
     pub(super) fn open(&self) -> Result<Bundle, CommandError> {
-        Ok(Bundle::open(&self.dir()?)?)
+        let bundle = Bundle::open_trusted(&self.dir()?, &self.trust())?;
+        warn(bundle.signature());
+        Ok(bundle)
+    }
+}
+
+/// Says so where nobody answers for the bundle.
+pub(super) fn warn(signature: Option<&Signature>) {
+    if let Some(signature) = signature.filter(|signature| !signature.is_verified()) {
+        eprintln!("warning: the bundle is {signature}; it runs because of --allow-unsigned");
     }
 }
 
@@ -74,7 +99,16 @@ mod tests {
 
     #[test]
     fn a_named_folder_is_not_second_guessed() {
-        let args = BundleArgs { bundle: Some("/nowhere".into()) };
+        let args =
+            BundleArgs { bundle: Some("/nowhere".into()), trusted_keys: vec![], allow_unsigned: false };
         assert_eq!(args.dir().unwrap(), Path::new("/nowhere"));
+        assert_eq!(args.trust(), Trust::project());
+    }
+
+    #[test]
+    fn a_trusted_key_replaces_the_projects() {
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".parse::<PublicKey>().unwrap();
+        let args = BundleArgs { bundle: None, trusted_keys: vec![key.clone()], allow_unsigned: true };
+        assert_eq!(args.trust(), Trust { keys: vec![key], allow_unsigned: true });
     }
 }

@@ -12,8 +12,8 @@ use crate::infer::AnalyzerOptions;
 /// Verify configuration, bundle, folders and broker.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Configuration file, which names the bundle; without one only the bundle is verified
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file, which names the bundle and whom to trust; without one only the bundle is verified
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trusted_keys", "allow_unsigned"])]
     config: Option<PathBuf>,
     #[command(flatten)]
     bundle: BundleArgs,
@@ -28,7 +28,7 @@ pub(super) fn main(args: &CheckArgs) -> Result<Exit, CommandError> {
                 .map_err(CommandError::Runtime)?;
             runtime.block_on(check::config(path))
         }
-        None => check::bundle(&args.bundle.dir()?, 1, AnalyzerOptions::default()),
+        None => check::bundle(&args.bundle.dir()?, &args.bundle.trust(), 1, AnalyzerOptions::default()),
     };
     println!("{}", table(&report));
     Ok(report.exit())

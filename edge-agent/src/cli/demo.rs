@@ -21,7 +21,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn main(args: DemoArgs) -> Result<Exit, CommandError> {
-    let bundle = args.bundle.dir()?;
+    let (bundle, trust) = (args.bundle.dir()?, args.bundle.trust());
     let runtime = tokio::runtime::Runtime::new().map_err(CommandError::Runtime)?;
-    Ok(runtime.block_on(demo::run(DemoOptions { out: args.out, paths: args.paths, bundle }))?)
+    Ok(runtime.block_on(demo::run(DemoOptions { out: args.out, paths: args.paths, bundle, trust }))?)
 }

@@ -25,6 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use shared::bundle::{PublicKey, Trust};
 use shared::topic::{DeviceId, Slug};
 
 pub use limits::LimitsConfig;
@@ -44,6 +45,13 @@ pub struct AgentConfig {
     pub device: Slug,
     /// Folder of the model bundle.
     pub bundle: PathBuf,
+    /// Public keys of those whose bundles are run, as minisign writes them. Default: this project's.
+    #[serde(default = "project_key")]
+    pub trusted_keys: Vec<PublicKey>,
+    /// Whether a bundle without a signature of such a key is run all the same. Default: false. Logs and `birth`
+    /// tell of it.
+    #[serde(default)]
+    pub allow_unsigned: bool,
     /// Folder of the store; created if absent. Nothing else may write there.
     pub state_dir: PathBuf,
     /// Threads of the inference engine, 1 to 64. Default 1: the box has other work too.
@@ -130,6 +138,13 @@ impl AgentConfig {
     /// The first key that cannot work.
     pub fn validate(&self) -> Result<(), ValueError> {
         range("threads", self.threads as u64, 1, 64)?;
+        if self.trusted_keys.is_empty() && !self.allow_unsigned {
+            return Err(ValueError {
+                key: "trusted_keys",
+                found: "empty".into(),
+                remedy: "name the public key of whoever signs your bundles, or set `allow_unsigned`".into(),
+            });
+        }
         self.mqtt.validate()?;
         self.limits.validate()?;
         if let Some(watch) = &self.watch_folder {
@@ -146,6 +161,11 @@ impl AgentConfig {
             }
         }
         Ok(())
+    }
+
+    /// Whose bundles are run.
+    pub fn trust(&self) -> Trust {
+        Trust { keys: self.trusted_keys.clone(), allow_unsigned: self.allow_unsigned }
     }
 
     /// The device in the topic tree.
@@ -167,6 +187,10 @@ impl AgentConfig {
 
 fn one() -> usize {
     1
+}
+
+fn project_key() -> Vec<PublicKey> {
+    vec![PublicKey::project()]
 }
 
 /// Checks an inclusive range.
@@ -198,6 +222,7 @@ mod tests {
     fn the_least_file_gets_every_default() {
         let config = with("").unwrap();
         assert_eq!(config.threads, 1);
+        assert_eq!(config.trust(), Trust::project());
         assert_eq!((config.mqtt.port, config.mqtt.keep_alive_s, config.mqtt.require_ack), (1883, 30, false));
         assert_eq!(config.limits, LimitsConfig::default());
         assert_eq!(config.log, LogConfig::default());
@@ -212,6 +237,19 @@ mod tests {
         let watch = config.watch_folder.unwrap();
         assert!(watch.path.is_absolute());
         assert!(matches!(watch.on_taken, OnTaken::Move(dir) if dir.is_absolute() && dir.ends_with("done")));
+    }
+
+    #[test]
+    fn trusted_keys_replace_the_projects() {
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let load = |keys: &str| {
+            load(&format!("trusted_keys = [{keys}]\nallow_unsigned = true\n{LEAST}[mqtt]\nhost = 'b'\n"))
+        };
+        let trust = load(&format!("'{key}'")).unwrap().trust();
+        assert_eq!(trust, Trust { keys: vec![key.parse().unwrap()], allow_unsigned: true });
+        assert!(load("").unwrap().trust().keys.is_empty());
+        let error = load(&format!("'{}'", &key[..40])).unwrap_err();
+        assert!(error.contains("no minisign public key") && error.contains("line 1"), "{error}");
     }
 
     #[test]
@@ -243,6 +281,8 @@ mod tests {
     fn values_out_of_range_name_key_and_remedy() {
         let error = load(&format!("threads = 0\n{LEAST}[mqtt]\nhost = 'b'\n")).unwrap_err();
         assert!(error.contains("`threads` is 0: set it from 1 to 64"), "{error}");
+        let error = load(&format!("trusted_keys = []\n{LEAST}[mqtt]\nhost = 'b'\n")).unwrap_err();
+        assert!(error.contains("`trusted_keys` is empty") && error.contains("`allow_unsigned`"), "{error}");
         for (text, key) in [
             ("port = 0\n", "mqtt.port"),
             ("keep_alive_s = 2\n", "mqtt.keep_alive_s"),

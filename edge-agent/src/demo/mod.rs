@@ -20,7 +20,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
-use shared::bundle::Bundle;
+use shared::bundle::{Bundle, Trust};
 use shared::topic::Channel;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
@@ -53,6 +53,8 @@ pub struct DemoOptions {
     pub paths: Vec<PathBuf>,
     /// Folder of the model bundle.
     pub bundle: PathBuf,
+    /// Whose bundles are taken.
+    pub trust: Trust,
 }
 
 /// Sends radiographs through everything and reports what came of each.
@@ -67,7 +69,7 @@ pub struct DemoOptions {
 pub async fn run(options: DemoOptions) -> Result<Exit, DemoError> {
     telemetry::init(LogConfig { format: LogFormat::Text, level: LogLevel::Error });
     let exposures = exposures(&options.paths)?;
-    let bundle = Bundle::open(&options.bundle).map_err(DemoError::Bundle)?;
+    let bundle = Bundle::open_trusted(&options.bundle, &options.trust).map_err(DemoError::Bundle)?;
     fs::create_dir_all(&options.out)
         .map_err(|source| DemoError::Out { path: options.out.clone(), source })?;
     let scratch = tempfile::Builder::new().prefix("chexseg-demo-").tempdir().map_err(DemoError::Scratch)?;
@@ -76,6 +78,9 @@ pub async fn run(options: DemoOptions) -> Result<Exit, DemoError> {
 
     let manifest = bundle.manifest();
     println!("model    {} {} ({})", manifest.name, manifest.version, &bundle.model_sha256()[..12]);
+    if let Some(signature) = bundle.signature() {
+        println!("         {signature}");
+    }
     let broker = block_in_place(|| EmbeddedBroker::start(MAX_PACKET_BYTES as usize));
     let broker = broker.map_err(DemoError::Broker)?;
     println!("broker   listens on {}", broker.address());
@@ -84,7 +89,7 @@ pub async fn run(options: DemoOptions) -> Result<Exit, DemoError> {
         Subscriber::connect(broker.address(), "demo-central", &filters).await.map_err(DemoError::Broker)?;
     println!("central  listens to {}", filters[0]);
     let shutdown = CancellationToken::new();
-    let config = agent_config(&options.bundle, scratch.path(), &inbox, broker);
+    let config = agent_config(&options, scratch.path(), &inbox, broker);
     let pipeline = Pipeline::start(config, shutdown.clone()).await?;
     println!("agent    watches its folder\n");
 
@@ -121,14 +126,16 @@ fn exposures(paths: &[PathBuf]) -> Result<Vec<Exposure>, DemoError> {
     Ok(files.into_iter().map(Exposure::File).collect())
 }
 
-fn agent_config(bundle: &Path, scratch: &Path, inbox: &Path, broker: EmbeddedBroker) -> AgentConfig {
+fn agent_config(options: &DemoOptions, scratch: &Path, inbox: &Path, broker: EmbeddedBroker) -> AgentConfig {
     let address = broker.address();
     let mut mqtt = MqttConfig::plain(address.ip().to_string(), address.port());
     mqtt.max_packet_bytes = MAX_PACKET_BYTES;
     AgentConfig {
         site: "demo".parse().expect("lower-case letters"),
         device: "cart-1".parse().expect("lower-case letters, a digit and '-'"),
-        bundle: bundle.to_owned(),
+        bundle: options.bundle.clone(),
+        trusted_keys: options.trust.keys.clone(),
+        allow_unsigned: options.trust.allow_unsigned,
         state_dir: scratch.join("state"),
         threads: 1,
         mqtt,

@@ -8,7 +8,8 @@ fn options(dir: &Path, paths: Vec<PathBuf>) -> DemoOptions {
     let bundle = dir.join("model");
     fs::create_dir(&bundle).unwrap();
     write_bundle(&bundle).unwrap();
-    DemoOptions { out: dir.join("out"), paths, bundle }
+    let trust = Trust { keys: vec![], allow_unsigned: true };
+    DemoOptions { out: dir.join("out"), paths, bundle, trust }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 pub use tract::{OnnxGraph, TractEngine};
 
+use shared::bundle::BundleError;
 use shared::postprocess::{Logits, LogitsError};
 
 /// A network that is ready to run. One thread owns it.
@@ -57,6 +58,9 @@ pub enum EngineError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The bundle's file could not be read, or was altered since the bundle was opened.
+    #[error(transparent)]
+    Bundle(Box<BundleError>),
     /// Not a graph that the engine understands.
     #[error(
         "{} is no ONNX graph that this engine runs: {reason}; copy the bundle again or export the model anew",

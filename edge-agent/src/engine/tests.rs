@@ -76,6 +76,17 @@ fn a_graph_of_another_form_than_the_manifest_says_is_refused() {
 }
 
 #[test]
+fn a_graph_that_was_swapped_after_the_bundle_was_opened_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = write_bundle(dir.path()).unwrap();
+    fs::write(dir.path().join("model.onnx"), onnx(2, INPUT_SIZE).encode_to_vec()).unwrap();
+    assert!(TractEngine::load(&bundle, 1).is_ok(), "it is the same");
+    fs::write(dir.path().join("model.onnx"), onnx(2, 2 * INPUT_SIZE).encode_to_vec()).unwrap();
+    let Err(error) = TractEngine::load(&bundle, 1) else { panic!("it loads") };
+    assert!(error.to_string().contains("model.onnx is altered"), "{error}");
+}
+
+#[test]
 fn a_graph_that_is_absent_is_named() {
     let Err(error) = OnnxGraph::load(Path::new("/nowhere/model.onnx"), 1) else { panic!("it loads") };
     assert!(error.to_string().contains("/nowhere/model.onnx"), "{error}");

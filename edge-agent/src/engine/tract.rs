@@ -36,17 +36,22 @@ impl OnnxGraph {
     /// # Errors
     /// [`EngineError`] names the file.
     pub fn load(path: &Path, threads: usize) -> Result<Self, EngineError> {
-        Self::prepare(path, threads, None)
+        let bytes = fs::read(path).map_err(|source| EngineError::Read { path: path.to_owned(), source })?;
+        Self::prepare(path, &bytes, threads, None)
     }
 
-    /// `ends` are the names of the input and the output to keep; otherwise all are kept.
-    fn prepare(path: &Path, threads: usize, ends: Option<Ends<'_>>) -> Result<Self, EngineError> {
-        let bytes = fs::read(path).map_err(|source| EngineError::Read { path: path.to_owned(), source })?;
+    /// `ends` are the names of the input and the output to keep; otherwise all are kept. `path` is for errors.
+    fn prepare(
+        path: &Path,
+        mut bytes: &[u8],
+        threads: usize,
+        ends: Option<Ends<'_>>,
+    ) -> Result<Self, EngineError> {
         let failed = |e: TractError| broken(path, &e);
         // tract asserts here and there on what a damaged graph says of itself.
         catch_unwind(AssertUnwindSafe(|| {
             // From memory, so that a graph cannot name files of the device as its external data.
-            let mut model = tract_onnx::onnx().model_for_read(&mut bytes.as_slice()).map_err(failed)?;
+            let mut model = tract_onnx::onnx().model_for_read(&mut bytes).map_err(failed)?;
             if let Some(ends) = ends {
                 ends.apply(&mut model, path)?;
             }
@@ -113,7 +118,9 @@ impl TractEngine {
         let path = bundle.model_path();
         let size = manifest.preprocess.input_size;
         let ends = Ends { input: &manifest.graph.input, output: &manifest.graph.output, size };
-        let graph = OnnxGraph::prepare(&path, threads, Some(ends))?;
+        let bytes =
+            bundle.read(&manifest.graph.file).map_err(|error| EngineError::Bundle(Box::new(error)))?;
+        let graph = OnnxGraph::prepare(&path, &bytes, threads, Some(ends))?;
         let shape = graph.output_shape()?;
         let classes = manifest.classes.len();
         if !matches!(shape[..], [1, c, h, w] if c == classes && h > 0 && w > 0) {

@@ -41,11 +41,20 @@ impl Pipeline {
     /// Opens bundle, engine and store and starts all stages. A broker that is away is no error.
     ///
     /// # Errors
-    /// If bundle, engine, store or credentials cannot be used.
+    /// If bundle, engine, store or credentials cannot be used, or the bundle is not trusted.
     pub async fn start(config: AgentConfig, shutdown: CancellationToken) -> Result<Self, RunError> {
-        let (dir, threads, limits) = (config.bundle.clone(), config.threads, config.limits.decode());
+        let (dir, trust) = (config.bundle.clone(), config.trust());
+        let (threads, limits) = (config.threads, config.limits.decode());
         let open = move || {
-            let bundle = Bundle::open(&dir)?;
+            let bundle = Bundle::open_trusted(&dir, &trust)?;
+            match bundle.signature() {
+                Some(signature) if signature.is_verified() => tracing::info!(%signature, "opened the bundle"),
+                Some(signature) => tracing::warn!(
+                    %signature,
+                    "nobody answers for the bundle: it runs because of `allow_unsigned`"
+                ),
+                None => {}
+            }
             Ok(tract_analyzers(bundle, threads, limits))
         };
         let analyzers = match tokio::task::spawn_blocking(open).await {

@@ -60,7 +60,7 @@ impl Pipeline {
         };
         let (accepted, queued) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let capabilities = config.watch_folder.iter().map(|_| "watch-folder".to_owned()).collect();
-        let presence = Presence::new(analyzer.model().clone(), capabilities);
+        let presence = Presence::new(analyzer.model().clone(), analyzer.signature().cloned(), capabilities);
         let boot_id = presence.boot_id();
         tracing::info!(%boot_id, engine = analyzer.engine(), "starting");
 

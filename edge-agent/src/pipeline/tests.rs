@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shared::bundle::{Bundle, GOLDEN, write_digests};
-use shared::message::{Message, ResultEnvelope, Status, StatusKind};
+use shared::bundle::{Bundle, BundleError, GOLDEN, PublicKey, Signature, write_digests};
+use shared::message::{Birth, Message, ResultEnvelope, Status, StatusKind};
 use shared::topic::Channel;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,8 @@ impl Device {
             site: "north".parse().unwrap(),
             device: "cart-3".parse().unwrap(),
             bundle: self.path("model"),
+            trusted_keys: vec![],
+            allow_unsigned: true,
             state_dir: self.path("state"),
             threads: 1,
             mqtt: MqttConfig { max_backoff_s: 1, ..MqttConfig::plain("127.0.0.1", broker.port()) },
@@ -302,4 +304,25 @@ async fn a_model_that_fails_its_golden_images_never_serves() {
     let started = Pipeline::start(device.config(nobody()), CancellationToken::new()).await;
     assert!(matches!(started.err(), Some(RunError::Model(ModelError::Golden(_)))));
     assert!(!Path::new(&device.path("state")).exists(), "nothing was accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_nobody_answers_for_never_serves_unless_allowed() {
+    let device = Device::new();
+    let config = AgentConfig {
+        trusted_keys: vec![PublicKey::project()],
+        allow_unsigned: false,
+        ..device.config(nobody())
+    };
+    let started = Pipeline::start(config, CancellationToken::new()).await;
+    assert!(matches!(started.err(), Some(RunError::Bundle(BundleError::Unsigned { .. }))));
+    assert!(!Path::new(&device.path("state")).exists(), "nothing was accepted");
+
+    let broker = broker();
+    let mut births = subscribe(broker, &Channel::Birth).await;
+    let shutdown = CancellationToken::new();
+    let pipeline = Pipeline::start(device.config(broker), shutdown.clone()).await.unwrap();
+    let birth = Birth::parse(&within(births.next()).await.unwrap().payload).unwrap();
+    assert_eq!(birth.signature, Some(Signature::Unsigned));
+    stop(pipeline, &shutdown).await;
 }

@@ -1,6 +1,7 @@
 //! What a device says of itself: status and birth.
 
 use jiff::Timestamp;
+use shared::bundle::Signature;
 use shared::message::{Birth, ModelRef, SCHEMA, Status, StatusKind};
 use shared::topic::Channel;
 use shared::{PIPELINE_VERSION, manifest};
@@ -17,7 +18,7 @@ pub struct Presence {
 
 impl Presence {
     /// A start, now, with a new boot id.
-    pub fn new(model: ModelRef, capabilities: Vec<String>) -> Self {
+    pub fn new(model: ModelRef, signature: Option<Signature>, capabilities: Vec<String>) -> Self {
         let boot_id = Uuid::new_v4();
         let birth = Birth {
             schema: SCHEMA,
@@ -25,6 +26,7 @@ impl Presence {
             started_at: Timestamp::now(),
             firmware: env!("CARGO_PKG_VERSION").into(),
             model,
+            signature,
             manifest_schema: manifest::SCHEMA,
             pipeline_version: PIPELINE_VERSION,
             capabilities,

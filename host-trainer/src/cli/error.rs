@@ -30,6 +30,9 @@ pub enum CliError {
     /// An examination.
     #[error(transparent)]
     Examine(#[from] crate::examine::ExamineError),
+    /// A signature or a key.
+    #[error(transparent)]
+    Sign(#[from] crate::bundle::SignError),
     /// A bench.
     #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),

@@ -3,7 +3,9 @@ use std::process::ExitCode;
 
 use shared::manifest::Quantization;
 
+use super::bundle::load_key;
 use super::{CliError, DeviceChoice, say};
+use crate::bundle::create;
 use crate::config::Config;
 use crate::dataset::{DatasetError, data_root};
 use crate::examine::{Agent, Examination};
@@ -22,6 +24,9 @@ pub(super) struct Args {
     /// Folder of the bundle; an older bundle there is replaced.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Secret key to sign the bundle with; `bundle keygen` makes one.
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// Arithmetic of the graph.
     #[arg(long, value_enum, default_value_t)]
     quantize: QuantizeChoice,
@@ -40,6 +45,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    // First: a wrong password must not cost an export.
+    let key = args.sign_key.as_deref().map(load_key).transpose()?;
     let config = Config::load(&args.config)?;
     let model = ModelFile::load(&RunDir::new(&args.run).best())?;
     let index = match data_root() {
@@ -86,11 +93,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(report) = &exported.teachers {
         say!("teachers together on {}: {} images\n{}", report.split, report.images, report.table());
     }
+    let signature = match key {
+        Some(key) => create(&exported.path, &key)?.signature().map(ToString::to_string),
+        None => None,
+    };
+    let unsigned = || "not signed, so that agents refuse it: sign it with `bundle create`".to_owned();
+    say!("{}", signature.unwrap_or_else(unsigned));
     say!("{} ({:.2} MB of graph)", exported.path.display(), exported.graph_bytes as f64 / 1e6);
     Ok(ExitCode::SUCCESS)
 }
 
-fn quantization_name(quantization: Quantization) -> &'static str {
+pub(super) fn quantization_name(quantization: Quantization) -> &'static str {
     match quantization {
         Quantization::F32 => "f32",
         Quantization::QdqInt8 => "int8",

@@ -4,6 +4,7 @@
 //! checkpoint written, so that the same command with `--resume` goes on.
 
 mod bench;
+mod bundle;
 mod check;
 mod compare;
 mod compute;
@@ -82,6 +83,9 @@ enum Command {
     Export(export::Args),
     /// Show radiographs to a bundle through the edge agent: figures, and every image to look at.
     Gallery(gallery::Args),
+    /// Sign, verify and look into bundles, and make keys for that.
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Measure how fast training is, part by part, and the memory it takes.
     Bench(bench::Args),
 }
@@ -121,6 +125,7 @@ impl Cli {
             Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
             Command::Gallery(args) => gallery::run(args),
+            Command::Bundle(command) => bundle::run(command),
             Command::Bench(args) => bench::run(args),
         }
     }

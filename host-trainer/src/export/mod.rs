@@ -13,6 +13,8 @@ mod golden;
 mod ladder;
 mod latency;
 mod provenance;
+#[cfg(test)]
+mod reproducible;
 
 use std::path::{Path, PathBuf};
 
@@ -246,11 +248,11 @@ mod tests {
     use crate::net::he_init;
     use crate::train::ModelInfo;
 
-    fn config() -> Config {
+    pub(super) fn config() -> Config {
         tiny("[phantom]\nsize = 128\n[export]\ngolden = 1\n")
     }
 
-    fn model(config: &Config) -> ModelFile {
+    pub(super) fn model(config: &Config) -> ModelFile {
         let info = ModelInfo {
             graph: config.graph(),
             labels: config.labels(),

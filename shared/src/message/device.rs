@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::contract::DateTime;
 use super::{Message, MessageError, ModelRef};
+use crate::bundle::Signature;
 use crate::schema::SchemaVersion;
 
 /// Retained on `status`; `offline` is the last will.
@@ -44,6 +45,9 @@ pub struct Birth {
     pub firmware: String,
     /// The model that it serves.
     pub model: ModelRef,
+    /// Who answers for the model. Since 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// Version of the manifest's form.
     pub manifest_schema: SchemaVersion,
     /// [`crate::PIPELINE_VERSION`] of the agent.
@@ -128,6 +132,7 @@ impl Message for Ack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Quantization;
     use crate::message::SCHEMA;
 
     #[test]
@@ -142,6 +147,34 @@ mod tests {
     fn an_ack_of_another_major_is_refused() {
         let json = br#"{"schema":"3.1","result_id":"00000000-0000-0000-0000-000000000000"}"#;
         assert!(Ack::parse(json).unwrap_err().to_string().contains("schema 3.1"));
+    }
+
+    #[test]
+    fn a_birth_tells_who_answers_for_the_model_and_an_older_one_does_not() {
+        let key_id = "00000000000000FF".to_owned().try_into().unwrap();
+        let mut birth = Birth {
+            schema: SCHEMA,
+            boot_id: Uuid::nil(),
+            started_at: Timestamp::UNIX_EPOCH,
+            firmware: "1".into(),
+            model: ModelRef {
+                name: "test".into(),
+                version: "1".into(),
+                sha256: "0".repeat(64),
+                quantization: Quantization::F32,
+            },
+            signature: Some(Signature::Verified { key_id, comment: "ours".into() }),
+            manifest_schema: SCHEMA,
+            pipeline_version: 1,
+            capabilities: vec![],
+        };
+        let json = String::from_utf8(birth.to_json()).unwrap();
+        let told = r#""signature":{"state":"verified","key_id":"00000000000000FF","comment":"ours"}"#;
+        assert!(json.contains(told), "{json}");
+        assert_eq!(Birth::parse(json.as_bytes()).unwrap(), birth);
+        birth.signature = None;
+        birth.schema = SchemaVersion { major: 1, minor: 0 };
+        assert_eq!(Birth::parse(&birth.to_json()).unwrap(), birth);
     }
 
     #[test]

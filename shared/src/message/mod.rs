@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::schema::{SchemaError, SchemaVersion};
 
-/// The message schema that this program writes. 1.1 added a result's `measurements`.
+/// The message schema that this program writes. 1.1 added a result's `measurements` and birth's `signature`.
 pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
 
 /// Why a message was refused.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
+use shared::bundle::Signature;
 use shared::message::{Ack, Birth, Message, ResultEnvelope, SCHEMA, Status, StatusKind};
 use shared::topic::Channel;
 use tempfile::TempDir;
@@ -196,7 +197,8 @@ async fn status_says_online_offline_and_stopped_and_is_retained() {
     assert!(retained.retain);
     assert_eq!(Status::parse(&retained.payload).unwrap().status, StatusKind::Stopped);
     let birth = next(&mut subscribe(broker, &Channel::Birth).await).await;
-    assert_eq!(Birth::parse(&birth.payload).unwrap().model, model());
+    let birth = Birth::parse(&birth.payload).unwrap();
+    assert_eq!((birth.model, birth.signature), (model(), Some(Signature::Unsigned)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::PIPELINE_VERSION;
+use shared::bundle::Signature;
 use shared::manifest::{Code, Quantization};
 use shared::mask::{Mask, Rle};
 use shared::measure::Measurements;
@@ -98,7 +99,7 @@ pub(super) fn device() -> DeviceId {
 }
 
 pub(super) fn courier(store: &Store, require_ack: bool) -> Courier {
-    let presence = Presence::new(model(), vec![]);
+    let presence = Presence::new(model(), Some(Signature::Unsigned), vec![]);
     Courier {
         store: store.clone(),
         vitals: Arc::new(Vitals::new(presence.boot_id())),
