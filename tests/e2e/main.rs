@@ -7,6 +7,7 @@ mod bad_input;
 mod broker;
 mod contract;
 mod infer;
+mod measure;
 mod rle;
 #[cfg(feature = "torch")]
 mod trainer;
