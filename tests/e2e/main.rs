@@ -8,6 +8,7 @@ mod broker;
 mod contract;
 mod infer;
 mod measure;
+mod quality;
 mod rle;
 #[cfg(feature = "torch")]
 mod trainer;

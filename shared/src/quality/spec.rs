@@ -69,7 +69,7 @@ impl Default for QualitySpec {
             border_margin: 0.012,
             apex_contact: 0.12,
             tilted_from: 9.0,
-            upper_lung_asymmetry: [-0.24, 0.12],
+            upper_lung_asymmetry: [-0.26, 0.12],
             black_lung: 0.15,
             lung_grey: [0.2, 0.8],
             white_mediastinum: 0.45,

@@ -169,6 +169,13 @@ fn a_missing_structure_is_no_frontal_chest_and_an_unnamed_one_no_matter() {
 }
 
 #[test]
+fn a_shredded_heart_still_has_a_side() {
+    let mut chest = Chest::plain(1).mirrored();
+    chest.heart = Mask::from_fn(256, 256, |r, c| r % 4 == 0 && chest.heart.get(r, c));
+    assert_eq!(chest.examine(), [QualityCode::NotFrontalChest, QualityCode::LateralitySuspicious]);
+}
+
+#[test]
 fn implausible_hearts_and_lungs_are_no_chest() {
     let block = |x: std::ops::Range<usize>, y: std::ops::Range<usize>| {
         Mask::from_fn(256, 256, |r, c| x.contains(&c) && y.contains(&r))
