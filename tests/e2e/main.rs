@@ -7,6 +7,8 @@ mod bad_input;
 mod broker;
 mod contract;
 mod infer;
+mod measure;
+mod quality;
 mod rle;
 #[cfg(feature = "torch")]
 mod trainer;

@@ -53,6 +53,10 @@ fn mistakes_are_named() {
             "data.a.findings.x: \"0\" stands in two lists",
         ),
         ("[export]\nmin_agreement = 0.2\n", "min_agreement"),
+        ("[export.anatomy]\nheart = \"cor\"\n", "anatomy.heart = cor"),
+        ("[export.cardiothoracic_ratio]\nenlarged_from = 0.5\n", "[anatomy] names"),
+        ("[export.quality]\ntilted_from = 100.0\n", "quality.tilted_from = 100"),
+        ("[export.quality]\ntilted = 9.0\n", "unknown field `tilted`"),
     ] {
         let error = parse(extra).unwrap_err();
         assert!(error.contains(part), "{error}");

@@ -1,22 +1,16 @@
-use super::lungs::{Lungs, Region, SharedRow};
+use super::lungs::{Lungs, SharedRow};
 use super::spec::QualitySpec;
 use crate::anatomy::Structures;
 use crate::mask::Mask;
 
-/// Whether every named structure was found, and lungs and heart lie, measure and fill their boxes as in an
-/// upright frontal chest radiograph. Without named lungs nothing is implausible.
-pub(super) fn is_plausible(structures: &Structures<'_>, lungs: Option<&Lungs>, spec: &QualitySpec) -> bool {
+/// Whether every named structure was found.
+pub(super) fn are_found(structures: &Structures<'_>) -> bool {
     let named = [structures.left_lung, structures.right_lung, structures.heart];
-    if named.into_iter().flatten().any(Mask::is_empty) {
-        return false;
-    }
-    // A lung that vanished on the small grid was no lung.
-    let Some(lungs) = lungs else { return structures.left_lung.is_none() || structures.right_lung.is_none() };
-    lungs_are_plausible(lungs, spec)
-        && lungs.heart.as_ref().is_none_or(|heart| heart_is_plausible(heart, lungs, spec))
+    !named.into_iter().flatten().any(Mask::is_empty)
 }
 
-fn lungs_are_plausible(lungs: &Lungs, spec: &QualitySpec) -> bool {
+/// Whether the lungs lie, measure and fill their box as in an upright frontal chest radiograph.
+pub(super) fn lungs_are_plausible(lungs: &Lungs, spec: &QualitySpec) -> bool {
     let (left, right, thorax) = (&lungs.left, &lungs.right, lungs.thorax);
     let width = thorax.width as f64;
     let overlap =
@@ -45,7 +39,9 @@ fn flare(shared: &[SharedRow], width: f64) -> f64 {
     (gap(&shared[shared.len() - third..]) - gap(&shared[..third])) / width
 }
 
-fn heart_is_plausible(heart: &Region, lungs: &Lungs, spec: &QualitySpec) -> bool {
+/// Whether the heart, if the model segments it, lies and measures beside the lungs as a heart.
+pub(super) fn heart_is_plausible(lungs: &Lungs, spec: &QualitySpec) -> bool {
+    let Some(heart) = &lungs.heart else { return true };
     let thorax = lungs.thorax;
     let outside = thorax.x.saturating_sub(heart.bbox.x)
         + (heart.bbox.x + heart.bbox.width).saturating_sub(thorax.x + thorax.width);

@@ -24,13 +24,14 @@ mod tests;
 
 use std::fmt;
 
+use lungs::Lungs;
+use scene::Scene;
 pub use spec::{QualitySpec, QualitySpecError};
 
 use crate::anatomy::Structures;
 use crate::message::QualityNote;
 use crate::pixel::PixelFrame;
 use crate::postprocess::ClassResult;
-use scene::Scene;
 
 /// What can be remarked on an acquisition. The names on the wire ([`QualityCode::as_str`]) never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,7 +147,6 @@ pub fn examine(
     spec: &QualitySpec,
 ) -> Vec<QualityCode> {
     let scene = Scene::new(frame);
-    let lungs = lungs::Lungs::of(structures, &scene);
     let mut codes = Vec::new();
     let mut add = |is: bool, code| {
         if is {
@@ -155,22 +155,26 @@ pub fn examine(
     };
     let nothing = results.iter().all(|result| result.mask.is_empty());
     add(nothing, QualityCode::NothingFound);
-    let chest = frontal::is_plausible(structures, lungs.as_ref(), spec);
+    let found = frontal::are_found(structures);
+    let named = structures.left_lung.is_some() && structures.right_lung.is_some();
+    let lungs =
+        Lungs::of(structures, &scene).filter(|lungs| found && frontal::lungs_are_plausible(lungs, spec));
+    let whole = lungs.as_ref().filter(|lungs| frontal::heart_is_plausible(lungs, spec));
+    let chest = found && (!named || whole.is_some());
     add(!nothing && !chest, QualityCode::NotFrontalChest);
-    // Masks that lie as they should are evidence of their own.
-    let plausible = lungs.filter(|_| chest);
-    let inverted = polarity::is_inverted(&scene, plausible.as_ref(), spec);
+    let inverted = polarity::is_inverted(&scene, whole, spec);
     add(inverted, QualityCode::InvertedPolarity);
-    let lungs = plausible.filter(|_| !inverted);
-    if let Some(lungs) = &lungs {
+    if let Some(lungs) = whole.filter(|_| !inverted) {
         add(clipped::apex(lungs, spec), QualityCode::ClippedApex);
         add(clipped::base(lungs, spec), QualityCode::ClippedBase);
-        let rotated = rotation::is_rotated(lungs, spec);
-        add(rotated, QualityCode::Rotated);
-        // A patient turned far enough has the heart on either side.
-        add(!rotated && laterality::is_suspicious(lungs, &scene, spec), QualityCode::LateralitySuspicious);
+        add(rotation::is_rotated(lungs, spec), QualityCode::Rotated);
         add(exposure::is_over(lungs, &scene, spec), QualityCode::Overexposed);
     }
-    add(exposure::is_under(lungs.as_ref(), &scene, spec), QualityCode::Underexposed);
+    // A patient turned far enough has the heart on either side. A heart drawn in shreds, as networks do in
+    // mirrored images, is no chest's but still has a side.
+    let judged = lungs.as_ref().filter(|lungs| !inverted && !rotation::is_rotated(lungs, spec));
+    let suspicious = judged.is_some_and(|lungs| laterality::is_suspicious(lungs, &scene, spec));
+    add(suspicious, QualityCode::LateralitySuspicious);
+    add(exposure::is_under(whole.filter(|_| !inverted), &scene, spec), QualityCode::Underexposed);
     codes
 }

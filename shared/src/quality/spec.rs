@@ -2,8 +2,10 @@ use serde::{Deserialize, Serialize};
 
 /// A manifest's `[quality]`: the limits of every check. A field that is left out has its default.
 ///
-/// The defaults were chosen on the weakly labelled radiographs of the heart-lung set and corrupted copies of
-/// them, never on test images: what 301 ordinary radiographs keep within, wherever corrupted copies leave it.
+/// The defaults were chosen by hand on the 301 weakly labelled radiographs of the heart-lung set and
+/// corrupted copies of its validation images, with the distributions on the field, covid-weak and paediatric
+/// sets in view; never on test images. Rates on those sets are therefore not held out.
+///
 /// Grey values are stretched to 0 (black) to 1 (white); lengths are shares of what each field names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,7 +71,7 @@ impl Default for QualitySpec {
             border_margin: 0.012,
             apex_contact: 0.12,
             tilted_from: 9.0,
-            upper_lung_asymmetry: [-0.24, 0.12],
+            upper_lung_asymmetry: [-0.26, 0.12],
             black_lung: 0.15,
             lung_grey: [0.2, 0.8],
             white_mediastinum: 0.45,

@@ -127,9 +127,9 @@ proptest! {
         let tilted = Acquisition { rotation: 16.0 * side, ..Acquisition::default() };
         let tilted = Chest::new(seed, Anatomy::default(), tilted).examine();
         prop_assert!(tilted.contains(&QualityCode::Rotated), "{:?}", tilted);
-        let turned = Anatomy { mediastinal_shift: 40.0 * side, ..Anatomy::default() };
+        let turned = Anatomy { mediastinal_shift: 40.0 * side, thorax_width: 230.0, ..Anatomy::default() };
         let turned = Chest::new(seed, turned, Acquisition::default()).examine();
-        prop_assert_eq!(turned, [QualityCode::Rotated]);
+        prop_assert!(turned.contains(&QualityCode::Rotated), "{:?}", turned);
         let little = Acquisition { rotation: 3.0 * side, ..Acquisition::default() };
         prop_assert_eq!(Chest::new(seed, Anatomy::default(), little).examine(), []);
     }
@@ -169,24 +169,32 @@ fn a_missing_structure_is_no_frontal_chest_and_an_unnamed_one_no_matter() {
 }
 
 #[test]
+fn a_shredded_heart_still_has_a_side() {
+    let mut chest = Chest::plain(1).mirrored();
+    chest.heart = Mask::from_fn(256, 256, |r, c| r % 4 == 0 && chest.heart.get(r, c));
+    assert_eq!(chest.examine(), [QualityCode::NotFrontalChest, QualityCode::LateralitySuspicious]);
+}
+
+#[test]
 fn implausible_hearts_and_lungs_are_no_chest() {
     let block = |x: std::ops::Range<usize>, y: std::ops::Range<usize>| {
         Mask::from_fn(256, 256, |r, c| x.contains(&c) && y.contains(&r))
     };
     let chest = Chest::plain(1);
-    let with = |change: fn(&mut Chest, Mask), mask| {
+    let is_chest = |change: fn(&mut Chest, Mask), mask| {
         let mut changed = chest.clone();
         change(&mut changed, mask);
-        changed.examine()
+        !changed.examine().contains(&QualityCode::NotFrontalChest)
     };
-    let not = [QualityCode::NotFrontalChest];
     let heart = |chest: &mut Chest, mask| chest.heart = mask;
-    assert_eq!(with(heart, block(120..130, 150..160)), not, "a tiny heart");
-    assert_eq!(with(heart, block(0..160, 120..190)), not, "a heart outside the thorax");
-    assert_eq!(with(heart, Mask::from_fn(256, 256, |r, c| r.abs_diff(c) < 8)), not, "a heart like a stick");
+    assert!(is_chest(heart, chest.heart.clone()));
+    assert!(!is_chest(heart, block(120..130, 150..160)), "a tiny heart");
+    assert!(!is_chest(heart, block(0..160, 120..190)), "a heart outside the thorax");
+    assert!(!is_chest(heart, Mask::from_fn(256, 256, |r, c| r.abs_diff(c) < 8)), "a heart like a stick");
     let lung = |chest: &mut Chest, mask| chest.left_lung = mask;
-    assert_eq!(with(lung, chest.right_lung.clone()), not, "lungs on top of each other");
-    assert_eq!(with(lung, block(150..200, 225..250)), not, "lungs at different heights");
+    assert!(is_chest(lung, chest.left_lung.clone()));
+    assert!(!is_chest(lung, chest.right_lung.clone()), "lungs on top of each other");
+    assert!(!is_chest(lung, block(150..200, 225..250)), "lungs at different heights");
 }
 
 #[test]
