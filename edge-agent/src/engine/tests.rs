@@ -71,6 +71,14 @@ fn a_graph_of_another_form_than_the_manifest_says_is_refused() {
     assert!(size.contains("f32 of [1, 1, 64, 64]"), "{size}");
     let input = refusal(|b| b, |m| m.graph.input = "x-ray".into());
     assert!(input.contains("the list of inputs is 'image', the manifest needs 'x-ray'"), "{input}");
+    let named = |order: &str| {
+        let mut proto = onnx(2, INPUT_SIZE);
+        let (key, value) = ("classes".into(), order.into());
+        proto.metadata_props.push(tract_onnx::pb::StringStringEntryProto { key, value });
+        proto.encode_to_vec()
+    };
+    let order = refusal(|_| named("second,first"), |_| ());
+    assert!(order.contains("the order of the classes is second,first, the manifest needs "), "{order}");
     let output = refusal(|b| b, |m| m.graph.output = "masks".into());
     assert!(output.contains("the list of outputs is 'logits', the manifest needs 'masks'"), "{output}");
 }

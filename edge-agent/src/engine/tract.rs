@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shared::bundle::Bundle;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::framework::Framework;
@@ -51,8 +52,11 @@ impl OnnxGraph {
         // tract asserts here and there on what a damaged graph says of itself.
         catch_unwind(AssertUnwindSafe(|| {
             // From memory, so that a graph cannot name files of the device as its external data.
-            let mut model = tract_onnx::onnx().model_for_read(&mut bytes).map_err(failed)?;
+            let parser = tract_onnx::onnx();
+            let proto = parser.proto_model_for_read(&mut bytes).map_err(failed)?;
+            let mut model = parser.model_for_proto_model(&proto).map_err(failed)?;
             if let Some(ends) = ends {
+                ends.check_classes(&proto, path)?;
                 ends.apply(&mut model, path)?;
             }
             close_dimensions(&mut model).map_err(failed)?;
@@ -117,7 +121,10 @@ impl TractEngine {
         let manifest = bundle.manifest();
         let path = bundle.model_path();
         let size = manifest.preprocess.input_size;
-        let ends = Ends { input: &manifest.graph.input, output: &manifest.graph.output, size };
+        let labels: Vec<&str> = manifest.classes.iter().map(|class| class.label.as_str()).collect();
+        let classes = labels.join(",");
+        let ends =
+            Ends { input: &manifest.graph.input, output: &manifest.graph.output, classes: &classes, size };
         let bytes =
             bundle.read(&manifest.graph.file).map_err(|error| EngineError::Bundle(Box::new(error)))?;
         let graph = OnnxGraph::prepare(&path, &bytes, threads, Some(ends))?;
@@ -157,14 +164,33 @@ impl Engine for TractEngine {
     }
 }
 
+/// Key of the metadata under which the trainer's export names a graph's planes.
+const CLASSES: &str = "classes";
+
 /// The ends of a bundle's graph.
 struct Ends<'a> {
     input: &'a str,
     output: &'a str,
+    /// Labels of the output's planes, joined by commas.
+    classes: &'a str,
     size: usize,
 }
 
 impl Ends<'_> {
+    /// A graph that names its planes must name them in the manifest's order; others cannot be checked.
+    fn check_classes(&self, proto: &ModelProto, path: &Path) -> Result<(), EngineError> {
+        let named = proto.metadata_props.iter().find(|property| property.key == CLASSES);
+        match named {
+            Some(property) if property.value != self.classes => Err(EngineError::Mismatch {
+                path: path.to_owned(),
+                what: "the order of the classes".into(),
+                found: property.value.clone(),
+                expected: self.classes.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the names and fixes the input's shape.
     fn apply(&self, model: &mut InferenceModel, path: &Path) -> Result<(), EngineError> {
         let mismatch = |what: &str, found: Vec<String>, expected: &str| EngineError::Mismatch {

@@ -77,11 +77,15 @@ pub struct DistillationSpec {
     pub weight: f64,
     /// Temperature T that logits are divided by, above 0.
     pub temperature: f64,
+    /// Whether images without masks are imitated too, with `[consistency]`'s views and weight: every class by the
+    /// teachers' probabilities as they are, instead of the sure ones alone as if they were masks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unlabeled: bool,
 }
 
 impl Default for DistillationSpec {
     fn default() -> Self {
-        Self { weight: 1.0, temperature: 2.0 }
+        Self { weight: 1.0, temperature: 2.0, unlabeled: false }
     }
 }
 

@@ -125,6 +125,12 @@ impl Config {
         if let Some((field, reason)) = self.distillation.fault() {
             return bad(&format!("distillation.{field}"), reason.into());
         }
+        if self.distillation.unlabeled && self.consistency.is_none() && self.study.is_none() {
+            return bad(
+                "distillation.unlabeled",
+                "needs [consistency], which says how images are shown".into(),
+            );
+        }
         self.classifier.validate()?;
         self.irnet.validate()?;
         self.pretrain.validate(Stage::Pretrain)?;

@@ -56,6 +56,41 @@ pub(super) fn consistency_loss(
     Ok(total.f_mul_scalar(spec.weight * ramp)?)
 }
 
+/// The weighted loss of imitating the teachers on a step's images without masks: their probabilities on the weak view,
+/// in every class. Views and feature dropout are those of [`consistency_loss`].
+pub(super) fn advice_loss(
+    nets: Nets<'_>,
+    teachers: &Teachers,
+    batch: &UnlabeledBatch,
+    size: usize,
+    spec: &ConsistencySpec,
+) -> Result<Tensor, TrainError> {
+    let (n, s) = (batch.len as i64, size as i64);
+    let device = nets.student.device();
+    let tensor = |values: &[f32]| upload(values, &[n, 1, s, s], device);
+    let (weak, inside) = (tensor(&batch.weak)?, tensor(&batch.inside)?);
+    let advice = teachers.advice(&weak)?;
+    let mut views = Vec::new();
+    for view in &batch.strong {
+        let logits = nets.student.forward(&tensor(&view.images)?, Mode::Train)?;
+        let pasted = tensor(&view.pasted)?.f_to_kind(Kind::Bool)?;
+        let [advice, inside] = [&advice, &inside].map(|t| pasted_from_next(t, &pasted));
+        views.push(teachers.loss_inside(&logits, &advice?, &inside?)?);
+    }
+    let mut total = Tensor::f_stack(&views, 0)?.f_mean(Kind::Float)?;
+    if spec.feature_dropout > 0.0 {
+        let logits = without_features(nets, &weak, spec.feature_dropout)?;
+        let stream = teachers.loss_inside(&logits, &advice, &inside)?;
+        total = total.f_add(&stream)?.f_mul_scalar(0.5)?;
+    }
+    Ok(total.f_mul_scalar(spec.weight)?)
+}
+
+/// What was there, and the next image's where its pixels were pasted (N × 1 × S × S).
+fn pasted_from_next(t: &Tensor, pasted: &Tensor) -> Result<Tensor, TchError> {
+    t.f_roll([-1_i64], [0_i64])?.f_where_self(pasted, t)
+}
+
 /// The student's logits with whole channels of what its decoder reads set to zero. The encoder reads them as they are:
 /// only what is made of features is to do with fewer.
 fn without_features(nets: Nets<'_>, images: &Tensor, share: f64) -> Result<Tensor, TrainError> {
@@ -109,7 +144,7 @@ impl Taught {
 
     /// With the next image's answer where its pixels were pasted (N × 1 × S × S).
     fn mixed(&self, pasted: &Tensor) -> Result<Targets, TchError> {
-        let mix = |t: &Tensor| t.f_roll([-1_i64], [0_i64])?.f_where_self(pasted, t);
+        let mix = |t: &Tensor| pasted_from_next(t, pasted);
         Self::weigh(mix(&self.mask)?, mix(&self.sure)?, &mix(&self.inside)?)
     }
 
@@ -179,6 +214,45 @@ mod tests {
         late.backward();
         assert!(student.trainable().iter().all(|(_, t)| t.grad().defined()));
         assert!(average.trainable().iter().all(|(_, t)| !t.grad().defined()));
+    }
+
+    #[test]
+    fn advice_on_images_without_masks_reaches_the_student_in_every_class() {
+        let config =
+            crate::config::tiny("[distillation]\nunlabeled = true\n[consistency]\nfeature_dropout = 0.3");
+        let graph = config.graph();
+        let net = |seed| TorchNet::new(&graph, Device::Cpu, seed).unwrap();
+        let info = crate::train::ModelInfo {
+            graph: graph.clone(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage: crate::config::Stage::Train,
+            step: 1,
+            total_steps: 1,
+            seed: 2,
+            validation: Vec::new(),
+        };
+        let model = crate::train::ModelFile { info, params: net(2).to_params() };
+        let teachers = Teachers::new(&config, &[model], Device::Cpu).unwrap();
+        let plane = vec![0.3_f32; 2 * 64 * 64];
+        let view = StrongView { images: plane.clone(), pasted: vec![1.0; plane.len()] };
+        let batch = UnlabeledBatch {
+            len: 2,
+            ids: Vec::new(),
+            inside: vec![1.0; plane.len()],
+            weak: plane,
+            strong: vec![view],
+        };
+        let student = net(1);
+        student.set_step_seed(1);
+        let nets = Nets { student: &student, average: &student, seed: 1, step: 0 };
+        let spec = config.consistency.clone().unwrap();
+        let loss = advice_loss(nets, &teachers, &batch, 64, &spec).unwrap();
+        loss.backward();
+        let (_, head) =
+            student.trainable().into_iter().find(|(name, _)| name == "segmentation_head.0.bias").unwrap();
+        let gradient = Vec::<f32>::try_from(head.grad()).unwrap();
+        assert!(gradient.iter().all(|g| *g != 0.0), "{gradient:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use tch::{Device, Reduction, TchError, Tensor, no_grad};
+use tch::{Device, Kind, Reduction, TchError, Tensor, no_grad};
 
 use super::{ModelFile, TrainError};
 use crate::config::{Config, DistillationSpec, Stage};
@@ -29,6 +29,37 @@ impl Teachers {
         Ok(imitation(student, &self.answer(images, t)?, t)?.f_mul_scalar(self.spec.weight)?)
     }
 
+    /// Whether images without masks are imitated too.
+    pub(super) fn advise_unlabeled(&self) -> bool {
+        self.spec.unlabeled
+    }
+
+    /// As [`Teachers::loss`], with the teachers' answer given and the pixels of weight `inside` (N × 1 × S × S) alone.
+    pub(super) fn loss_inside(
+        &self,
+        student: &Tensor,
+        taught: &Tensor,
+        inside: &Tensor,
+    ) -> Result<Tensor, TchError> {
+        let t = self.spec.temperature;
+        let each = student.f_div_scalar(t)?.f_binary_cross_entropy_with_logits::<Tensor>(
+            taught,
+            None,
+            None,
+            Reduction::None,
+        )?;
+        let mean = each
+            .f_mul(inside)?
+            .f_mean(Kind::Float)?
+            .f_div(&inside.f_mean(Kind::Float)?.f_clamp_min(1e-6)?)?;
+        mean.f_mul_scalar(t * t * self.spec.weight)
+    }
+
+    /// What [`Teachers::loss_inside`] compares with.
+    pub(super) fn advice(&self, images: &Tensor) -> Result<Tensor, TorchNetError> {
+        self.answer(images, self.spec.temperature)
+    }
+
     /// The mean over the teachers of σ(t/T).
     pub(crate) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TorchNetError> {
         no_grad(|| {
@@ -51,6 +82,21 @@ fn imitation(student: &Tensor, taught: &Tensor, temperature: f64) -> Result<Tens
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn padding_is_not_imitated_and_pixels_inside_are_as_by_the_plain_loss() {
+        let spec = DistillationSpec { weight: 3.0, temperature: 2.0, unlabeled: true };
+        let teachers = Teachers { spec, nets: Vec::new() };
+        let plane = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
+        let taught = (plane([1.0, -2.0, 0.5, 9.0]) / 2.0).sigmoid();
+        let inside = plane([1.0, 1.0, 1.0, 0.0]);
+        let loss = |student: [f32; 4]| teachers.loss_inside(&plane(student), &taught, &inside).unwrap();
+        let (one, other) = (loss([0.0, 1.0, 2.0, -7.0]), loss([0.0, 1.0, 2.0, 5.0]));
+        assert_eq!(one.double_value(&[]), other.double_value(&[]));
+        let cut = |t: &Tensor| t.view(4).narrow(0, 0, 3);
+        let plain = imitation(&cut(&plane([0.0, 1.0, 2.0, 0.0])), &cut(&taught), 2.0).unwrap() * 3.0;
+        assert!((one.double_value(&[]) - plain.double_value(&[])).abs() < 1e-5);
+    }
 
     #[test]
     fn the_gradient_vanishes_where_the_student_agrees_and_keeps_its_size_with_the_temperature() {

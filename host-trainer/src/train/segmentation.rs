@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
-use super::consistency::consistency_loss;
+use super::consistency::{advice_loss, consistency_loss};
 use super::distillation::Teachers;
 use super::loss::{LossSpec, Targets, presence_loss, segmentation_loss};
 use super::upload::upload;
@@ -60,7 +60,11 @@ impl Task for Segmentation {
         if let Some(teachers) = &self.teachers {
             loss = loss.f_add(&teachers.loss(&images, &outputs[0])?)?;
         }
-        if let (Some(spec), Some(unlabeled)) = (&self.consistency, &batch.unlabeled) {
+        let advisers = self.teachers.as_ref().filter(|teachers| teachers.advise_unlabeled());
+        if let (Some(spec), Some(unlabeled), Some(teachers)) = (&self.consistency, &batch.unlabeled, advisers)
+        {
+            loss = loss.f_add(&advice_loss(nets, teachers, unlabeled, batch.size, spec)?)?;
+        } else if let (Some(spec), Some(unlabeled)) = (&self.consistency, &batch.unlabeled) {
             loss = loss.f_add(&consistency_loss(
                 nets,
                 self.teachers.as_ref(),
