@@ -99,11 +99,10 @@ fn sections(
     writeln!(
         t,
         "### In 8 bits\n\nIoU on {} at model size, thresholds fitted for each form; points are hundredths of mean IoU \
-         against f32, ms those of the edge agent's engine with one thread on the machine that wrote this. A line with … \
-         goes on from the best one above it.\n",
+         against f32. A line with … goes on from the best one above it.\n",
         ladder.validation_name
     )?;
-    writeln!(t, "```text\n{}\n```\n", ladder.table(&config.labels()))?;
+    writeln!(t, "```text\n{}\n```\n", ladder.table(&config.labels(), false))?;
     for (unit, error) in &ladder.sensitive {
         writeln!(t, "- 8 bits alone in the {unit}: mean squared error of the logits {error:.2e}")?;
     }

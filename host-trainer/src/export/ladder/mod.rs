@@ -54,16 +54,19 @@ impl Ladder {
         &mut self.rungs
     }
 
-    /// For people: validation IoU of every form, what it loses against f32, its size and its speed on the device's engine.
-    pub fn table(&self, labels: &[String]) -> Table {
+    /// For people: validation IoU of every form, what it loses against f32, its size and, if `timed`, its speed on the
+    /// device's engine. Times differ from run to run, which a bundle must not.
+    pub fn table(&self, labels: &[String], timed: bool) -> Table {
         let mut header = vec!["form"];
         header.extend(labels.iter().map(String::as_str));
-        header.extend(["mean IoU", "points", "MB", "ms", "× f32", ""]);
+        header.extend(["mean IoU", "points", "MB"]);
+        header.extend(if timed { &["ms", "× f32"][..] } else { &[] });
+        header.push("");
         let mut table = crate::report::table(&header, 1);
         let slowest = self.reference().latency_ms;
         for (i, rung) in self.rungs.iter().enumerate() {
             let iou = |iou: &Option<f64>| iou.map_or_else(|| "–".into(), |iou| format!("{iou:.4}"));
-            let timed = |value: Option<f64>, digits: usize| match value {
+            let time = |value: Option<f64>, digits: usize| match value {
                 Some(value) => format!("{value:.digits$}"),
                 None => "–".into(),
             };
@@ -72,12 +75,14 @@ impl Ladder {
             cells.push(format!("{:.4}", rung.mean()));
             cells.push(format!("{:+.2}", 100.0 * (rung.mean() - self.reference().mean())));
             cells.push(format!("{:.2}", rung.bytes.len() as f64 / 1e6));
-            cells.push(timed(rung.latency_ms, 1));
-            cells.push(timed(rung.latency_ms.zip(slowest).map(|(own, f32)| own / f32), 2));
+            if timed {
+                cells.push(time(rung.latency_ms, 1));
+                cells.push(time(rung.latency_ms.zip(slowest).map(|(own, f32)| own / f32), 2));
+            }
             cells.push(if i == self.chosen { "shipped".into() } else { String::new() });
             table.add_row(cells);
         }
-        if let Some(last) = table.column_mut(labels.len() + 6) {
+        if let Some(last) = table.column_mut(header.len() - 1) {
             last.set_cell_alignment(CellAlignment::Left);
         }
         table
