@@ -13,8 +13,8 @@ use crate::quality::{QualitySpec, QualitySpecError};
 use crate::schema::{SchemaError, SchemaVersion};
 
 /// The manifest schema that this program writes. Stricter than messages: an unknown key is an error whatever
-/// the minor version, for passing over one could move a mask. 1.1 added `anatomy`, `measurements`, `quality` and
-/// the classes' `temperature`; a 1.0 manifest has none of them and keeps its meaning.
+/// the minor version, for passing over one could move a mask. 1.1 added `anatomy`, `measurements`, `quality`,
+/// `golden.max_logit_error` and the classes' `temperature`; a 1.0 manifest has none of them and keeps its meaning.
 pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
 
 const WHAT: &str = "manifest";
@@ -144,6 +144,9 @@ pub struct Code {
 pub struct GoldenSpec {
     /// Least share of equal pixels, above 0.5 and at most 1.
     pub min_agreement: f64,
+    /// The most that mean or standard deviation of a plane of logits may be off, above 0; none: logits are not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_logit_error: Option<f32>,
 }
 
 /// Where the weights come from.
@@ -298,6 +301,10 @@ impl Manifest {
             &agreement,
             "above 0.5 and at most 1",
         )?;
+        if let Some(error) = self.golden.max_logit_error {
+            let ok = error > 0.0 && error.is_finite();
+            check(ok, "golden.max_logit_error".into(), &error, "a finite number above 0")?;
+        }
         check(!self.classes.is_empty(), "classes".into(), &"[]", "at least one class")?;
         for (i, class) in self.classes.iter().enumerate() {
             let field = |name: &str| format!("classes[{i}].{name}");
@@ -358,7 +365,7 @@ pub(crate) mod tests {
             },
             preprocess: PreprocessSpec::default(),
             postprocess: PostprocessSpec { mask_max_side: 1024 },
-            golden: GoldenSpec { min_agreement: 0.995 },
+            golden: GoldenSpec { min_agreement: 0.995, max_logit_error: Some(0.25) },
             anatomy: AnatomySpec::default(),
             measurements: MeasurementsSpec::default(),
             quality: QualitySpec::default(),
@@ -454,6 +461,7 @@ pub(crate) mod tests {
         );
         assert!(bad(|m| m.quality.tilted_from = -1.0).contains("quality.tilted_from"));
         assert!(bad(|m| m.golden.min_agreement = 0.1).contains("min_agreement"));
+        assert!(bad(|m| m.golden.max_logit_error = Some(0.0)).contains("max_logit_error"));
         assert!(bad(|m| m.postprocess.mask_max_side = 0).contains("mask_max_side"));
         assert!(bad(|m| m.preprocess.std = -1.0).contains("std"));
     }

@@ -4,6 +4,8 @@
 //! threshold times its temperature, which equals interpolating, dividing by the temperature and applying the
 //! sigmoid after; then small components go.
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::ClassSpec;
 use crate::mask::{Mask, remove_small_components};
 use crate::preprocess::Letterbox;
@@ -25,6 +27,37 @@ pub struct ClassResult {
     /// The greatest calibrated probability anywhere in the image, 0..=1: at or above the threshold exactly if some pixel
     /// of the network's output is foreground.
     pub score: f32,
+}
+
+/// What is left of a plane of logits when its pixels are forgotten: enough to tell that another engine computes something
+/// else, and nothing that the last bit of a sum could change.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogitsDigest {
+    /// Mean of the plane.
+    pub mean: f32,
+    /// Standard deviation of the plane.
+    pub deviation: f32,
+}
+
+impl LogitsDigest {
+    /// Of each plane, rounded to four digits after the point.
+    pub fn of(logits: &Logits<'_>) -> Vec<Self> {
+        let rounded = |v: f64| ((v * 1e4).round() / 1e4) as f32;
+        let of_plane = |class: usize| {
+            let plane = logits.plane(class);
+            let count = plane.len() as f64;
+            let mean = plane.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+            let variance = plane.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
+            Self { mean: rounded(mean), deviation: rounded(variance.sqrt()) }
+        };
+        (0..logits.classes()).map(of_plane).collect()
+    }
+
+    /// How far the other's mean or deviation is off, whichever is further.
+    pub fn distance(&self, other: &Self) -> f32 {
+        (self.mean - other.mean).abs().max((self.deviation - other.deviation).abs())
+    }
 }
 
 /// Logits that do not fit the bundle.
@@ -270,6 +303,15 @@ mod tests {
         let spec = ClassSpec { min_area_fraction: 0.01, ..class("heart") };
         let out = segment(&view, &boxed, &[spec], (32, 32)).unwrap();
         assert_eq!(out[0].mask, Mask::from_fn(32, 32, |r, _| r > 20));
+    }
+
+    #[test]
+    fn a_digest_of_logits_tells_planes_apart_by_mean_and_spread() {
+        let data = [1.0, 3.0, 1.0, 3.0, 2.0, 2.0, 2.0, 2.0];
+        let digests = LogitsDigest::of(&Logits::new(2, 2, 2, &data).unwrap());
+        assert_eq!(digests[0], LogitsDigest { mean: 2.0, deviation: 1.0 });
+        assert_eq!(digests[1], LogitsDigest { mean: 2.0, deviation: 0.0 });
+        assert_eq!(digests[0].distance(&digests[1]), 1.0);
     }
 
     #[test]

@@ -315,3 +315,50 @@ fn a_checkpoint_gives_the_same_signed_bundle_whenever_it_is_exported() {
     let (code, told) = bundle(&["keygen", "--no-password", "--out", "maker.key"]);
     assert!(code == Some(1) && told.contains("never overwritten"), "{told}");
 }
+
+#[test]
+fn the_agent_is_shown_radiographs_clean_and_spoilt_and_the_card_tells() {
+    let place = Workplace::new();
+    place.train();
+    let export = |more: &[&str]| {
+        let arguments =
+            ["export", "--config", "experiment.toml", "--run", "run", "--out", "bundle", "--device", "cpu"];
+        place.trainer().args(arguments).args(more).output().unwrap()
+    };
+    assert_success(&export(&[]));
+    let mut gallery = place.trainer();
+    gallery.args([
+        "gallery",
+        "--config",
+        "experiment.toml",
+        "--bundle",
+        "bundle",
+        "--out",
+        "look",
+        "--stress",
+    ]);
+    gallery.args(["--folder", "strangers=phantoms/png", "--most", "3", "--agent", crate::AGENT]);
+    assert_success(&gallery.output().unwrap());
+
+    let path = place.path("look/examination.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let figures: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(figures["stress"].as_array().unwrap().len(), 26);
+    let remarks = figures["remarks"].as_array().unwrap();
+    assert!(remarks.iter().any(|row| row["set"] == "strangers" && row["images"] == 3), "{text}");
+    assert!(remarks.iter().all(|row| row["refused"] == 0), "{text}");
+    let page = fs::read_to_string(place.path("look/gallery.html")).unwrap();
+    assert!(page.contains("data:image/jpeg") && page.contains("flipped sides"));
+    assert!(!place.path("look/scratch").exists());
+
+    let examination = ["--examination", "look/examination.json"];
+    assert_success(&export(&examination));
+    let card = fs::read_to_string(place.path("bundle/MODEL_CARD.md")).unwrap();
+    assert!(card.contains("### Under stress") && card.contains("brighter gamma"), "{card}");
+    // Figures of another graph are not for this card.
+    let graph = figures["model"].as_str().unwrap();
+    fs::write(&path, text.replace(graph, &"0".repeat(64))).unwrap();
+    let output = export(&examination);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("host-trainer gallery"), "{error}");
+}

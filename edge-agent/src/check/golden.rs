@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use shared::bundle::{Bundle, BundleError};
+use shared::bundle::{Bundle, BundleError, GoldenCase};
 use shared::mask::Mask;
+use shared::postprocess::{LogitsDigest, LogitsError};
 
-use crate::infer::{AnalyzeError, Analyzer};
+use crate::infer::{Analysis, AnalyzeError, Analyzer};
 
 /// What a bundle's golden images gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +58,32 @@ pub enum GoldenError {
         /// Rows and columns found.
         found: (usize, usize),
     },
+    /// Other logits than expected.
+    #[error(
+        "golden image {}, class {class}: mean {:.3} and deviation {:.3} of the logits, expected are {:.3} and {:.3} within \
+         {allowed}; this engine does not compute what the model was validated for",
+        .input.display(), .found.mean, .found.deviation, .expected.mean, .expected.deviation
+    )]
+    Logits {
+        /// The picture.
+        input: PathBuf,
+        /// The class.
+        class: String,
+        /// Expected.
+        expected: LogitsDigest,
+        /// Found.
+        found: LogitsDigest,
+        /// The most that either may be off.
+        allowed: f32,
+    },
+    /// Logits of a wrong shape.
+    #[error("golden image {}: {source}", .input.display())]
+    Shape {
+        /// The picture.
+        input: PathBuf,
+        /// What is wrong.
+        source: LogitsError,
+    },
     /// Another mask than expected.
     #[error(
         "golden image {}, class {class}: {:.4} of the pixels agree with the expected mask, the manifest wants {needed}; \
@@ -105,8 +132,24 @@ pub fn verify(bundle: &Bundle, analyzer: &mut Analyzer) -> Result<GoldenReport, 
             }
             least = least.min(agreement);
         }
+        if let Some(allowed) = bundle.manifest().golden.max_logit_error {
+            verify_logits(case, &analysis, allowed)?;
+        }
     }
     Ok(GoldenReport { cases: cases.len(), agreement: least })
+}
+
+fn verify_logits(case: &GoldenCase, analysis: &Analysis, allowed: f32) -> Result<(), GoldenError> {
+    let input = || case.input.clone();
+    let logits = analysis.logits.logits().map_err(|source| GoldenError::Shape { input: input(), source })?;
+    for (spec, found) in analysis.classes.iter().zip(LogitsDigest::of(&logits)) {
+        let expected = case.logits.get(&spec.label).filter(|expected| expected.distance(&found) > allowed);
+        if let Some(&expected) = expected {
+            let class = spec.label.clone();
+            return Err(GoldenError::Logits { input: input(), class, expected, found, allowed });
+        }
+    }
+    Ok(())
 }
 
 fn agreement(a: &Mask, b: &Mask) -> f64 {
@@ -149,6 +192,17 @@ mod tests {
         let mut right = Analyzer::with_tract(&bundle, 1, AnalyzerOptions::default()).unwrap();
         let report = verify(&bundle, &mut right).unwrap();
         assert!(report.cases == 1 && report.agreement > 0.97, "{report}");
+        let bytes = bundle.read("golden/disc.png").unwrap();
+        let analysis = right.analyze(&bytes).unwrap();
+        let found = LogitsDigest::of(&analysis.logits.logits().unwrap())[0];
+        let expecting = |off: f32| GoldenCase {
+            input: "golden/disc.png".into(),
+            masks: Default::default(),
+            logits: [("bright".to_owned(), LogitsDigest { mean: found.mean + off, ..found })].into(),
+        };
+        verify_logits(&expecting(0.2), &analysis, 0.25).unwrap();
+        let error = verify_logits(&expecting(0.3), &analysis, 0.25).unwrap_err().to_string();
+        assert!(error.contains("class bright") && error.contains("within 0.25"), "{error}");
         let mut wrong = Analyzer::open(&bundle, Box::new(Eager), AnalyzerOptions::default());
         let error = verify(&bundle, &mut wrong).unwrap_err().to_string();
         assert!(error.contains("golden/disc.png, class bright"), "{error}");

@@ -26,7 +26,7 @@ pub enum CliError {
     Evaluate(#[from] crate::evaluate::EvaluateError),
     /// A bundle.
     #[error(transparent)]
-    Export(#[from] crate::export::ExportError),
+    Export(Box<crate::export::ExportError>),
     /// An examination.
     #[error(transparent)]
     Examine(#[from] crate::examine::ExamineError),
@@ -68,6 +68,12 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl From<crate::export::ExportError> for CliError {
+    fn from(error: crate::export::ExportError) -> Self {
+        Self::Export(Box::new(error))
+    }
 }
 
 impl CliError {

@@ -19,6 +19,8 @@ pub struct ExportSpec {
     pub golden: usize,
     /// Smallest share of pixels in which an engine must agree with the golden masks, above 0.5 and at most 1.
     pub min_agreement: f64,
+    /// The most that mean or standard deviation of a golden image's logits may be off, above 0.
+    pub max_logit_error: f32,
     /// One sentence on what the model does.
     pub description: String,
     /// How the graph becomes 8-bit.
@@ -54,6 +56,7 @@ impl Default for ExportSpec {
             mask_max_side: 1024,
             golden: 3,
             min_agreement: 0.995,
+            max_logit_error: 0.25,
             description: String::new(),
             quantize: QuantizeSpec::default(),
             licenses: BTreeMap::new(),

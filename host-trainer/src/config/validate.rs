@@ -87,6 +87,9 @@ impl Config {
         if !(min_agreement > 0.5 && min_agreement <= 1.0) {
             return bad("export.min_agreement", format!("{min_agreement} must be above 0.5 and at most 1"));
         }
+        if !(self.export.max_logit_error > 0.0 && self.export.max_logit_error.is_finite()) {
+            return bad("export.max_logit_error", "must be above 0".into());
+        }
         if let Some((field, reason)) = self.export.quantize.fault() {
             return bad(&format!("export.quantize.{field}"), reason.into());
         }

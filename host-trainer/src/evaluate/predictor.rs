@@ -1,7 +1,7 @@
 use shared::manifest::ClassSpec;
 use shared::mask::Mask;
 use shared::pixel::PixelFrame;
-use shared::postprocess::{Logits, segment};
+use shared::postprocess::{Logits, LogitsDigest, segment};
 use shared::preprocess::{PreprocessSpec, letterbox_frame};
 use tch::{Kind, Tensor, no_grad};
 
@@ -169,6 +169,13 @@ impl<'a> Predictor<'a> {
             }
         }
         Ok(masks)
+    }
+
+    /// The planes of logits of a radiograph, each as its digest.
+    pub fn logits(&self, frame: &PixelFrame) -> Result<Vec<LogitsDigest>, EvaluateError> {
+        let answer = self.answer(&letterbox_frame(frame, &self.preprocess).normalize(&self.preprocess))?;
+        let size = self.preprocess.input_size;
+        Ok(LogitsDigest::of(&Logits::new(self.classes.len(), size, size, &answer.logits)?))
     }
 
     fn answer(&self, image: &[f32]) -> Result<Answer, EvaluateError> {

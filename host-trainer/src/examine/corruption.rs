@@ -189,7 +189,7 @@ fn marked(image: &Annotated, boxes: usize, rng: &mut ChaCha8Rng) -> Annotated {
         let stripe = (width / 8).max(1);
         for row in top..top + height {
             for col in left..left + width {
-                let white = (col - left) / stripe % 2 == 0;
+                let white = ((col - left) / stripe).is_multiple_of(2);
                 image.frame.samples_mut()[row * cols + col] = if white { u16::MAX } else { 0 };
             }
         }

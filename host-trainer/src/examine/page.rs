@@ -8,7 +8,7 @@ use shared::measure::draw_measurements;
 
 use super::shown::Shown;
 use super::{Examination, ExamineError, Examined};
-use crate::report::{Block, Grid, Section, gallery_page, markdown_sections};
+use crate::report::{Block, Card, Grid, Section, gallery_page, markdown_sections};
 
 /// Longer side of a picture on the page, pixels.
 const SIDE: usize = 420;
@@ -22,7 +22,7 @@ pub fn write_page(examined: &Examined, out: &Path) -> Result<(), ExamineError> {
         let mut cards = shown.iter().map(|shown| card(examined, shown)).collect::<Result<Vec<_>, _>>()?;
         // Those without a figure keep their order.
         cards.sort_by(|(a, ..), (b, ..)| a.unwrap_or(2.0).total_cmp(&b.unwrap_or(2.0)));
-        sets.push((name.clone(), cards.into_iter().map(|(_, words, jpeg)| (words, jpeg)).collect()));
+        sets.push((name.clone(), cards.into_iter().map(|(_, card)| card).collect()));
     }
     let title = format!("{} {}: what the edge agent makes of radiographs", manifest.name, manifest.version);
     let legend: Vec<(String, String)> =
@@ -35,8 +35,8 @@ pub fn figures_markdown(figures: &Examination) -> String {
     markdown_sections(&sections(figures))
 }
 
-/// Mean IoU over the classes that experts drew, words below the picture, and the picture.
-fn card(examined: &Examined, shown: &Shown) -> Result<(Option<f64>, Vec<String>, Vec<u8>), ExamineError> {
+/// Mean IoU over the classes that experts drew, and the picture with words below it.
+fn card(examined: &Examined, shown: &Shown) -> Result<(Option<f64>, Card), ExamineError> {
     let masks = shown.masks(&examined.labels)?;
     let layers: Vec<Layer<'_>> = masks
         .iter()
@@ -89,7 +89,7 @@ fn card(examined: &Examined, shown: &Shown) -> Result<(Option<f64>, Vec<String>,
     JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY)
         .encode_image(&picture)
         .map_err(|source| ExamineError::Picture { path: shown.image.id.clone().into(), source })?;
-    Ok((mean.is_finite().then_some(mean), words, jpeg))
+    Ok((mean.is_finite().then_some(mean), (words, jpeg)))
 }
 
 fn sections(figures: &Examination) -> Vec<Section> {

@@ -39,9 +39,13 @@ fn case(
 ) -> Result<Golden, ExportError> {
     let frame = render(params)?.frame;
     let grid = mask_grid(frame.rows(), frame.cols(), config.export.mask_max_side);
+    let logits = labelled(config, predictor.logits(&frame)?);
     let masks = predictor.masks(&frame, grid)?;
-    let masks: BTreeMap<String, Rle> =
-        config.labels().into_iter().zip(masks.iter().map(Rle::encode)).collect();
+    let masks = labelled(config, masks.iter().map(Rle::encode).collect());
     let input = PathBuf::from("golden").join(format!("phantom-{number}.png"));
-    Ok(Golden { frame, case: GoldenCase { input, masks } })
+    Ok(Golden { frame, case: GoldenCase { input, masks, logits } })
+}
+
+fn labelled<T>(config: &Config, planes: Vec<T>) -> BTreeMap<String, T> {
+    config.labels().into_iter().zip(planes).collect()
 }

@@ -150,7 +150,10 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         },
         preprocess: config.preprocess.clone(),
         postprocess: PostprocessSpec { mask_max_side: config.export.mask_max_side },
-        golden: GoldenSpec { min_agreement: config.export.min_agreement },
+        golden: GoldenSpec {
+            min_agreement: config.export.min_agreement,
+            max_logit_error: Some(config.export.max_logit_error),
+        },
         anatomy: config.export.anatomy.clone(),
         measurements: config.export.measurements(),
         quality: config.export.quality.clone(),

@@ -25,7 +25,7 @@ pub use curves::{CurvesError, draw_curves};
 pub(crate) use document::{Block, Grid, Section};
 pub use error::ReportError;
 #[cfg(feature = "torch")]
-pub(crate) use gallery::gallery_page;
+pub(crate) use gallery::{Card, gallery_page};
 #[cfg(feature = "torch")]
 pub(crate) use markdown::markdown_sections;
 #[cfg(feature = "torch")]

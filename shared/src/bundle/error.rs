@@ -21,7 +21,7 @@ pub enum BundleError {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: ManifestError,
+        source: Box<ManifestError>,
     },
     /// A line of the digest list.
     #[error("{}: line {line} is not 'SHA256  PATH' with a path inside the bundle", .path.display())]

@@ -30,6 +30,7 @@ pub use signature::{Signature, SignatureProblem, Trust};
 
 use crate::manifest::Manifest;
 use crate::mask::Rle;
+use crate::postprocess::LogitsDigest;
 use digests::{Digests, is_inside};
 
 /// The list of digests.
@@ -51,13 +52,16 @@ pub struct Bundle {
 }
 
 /// One golden image: a picture in the bundle and the masks that the model must give for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenCase {
     /// Picture, relative to the bundle's folder.
     pub input: PathBuf,
     /// Expected masks by class label, on the published mask grid.
     pub masks: BTreeMap<String, Rle>,
+    /// Expected logits by class label, as far as they are told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logits: BTreeMap<String, LogitsDigest>,
 }
 
 impl Bundle {
@@ -94,7 +98,8 @@ impl Bundle {
         let (list, path) = (dir.join(DIGESTS), dir.join(MANIFEST));
         let text = String::from_utf8(digests.read(dir, MANIFEST)?)
             .map_err(|error| files::io(&path)(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
-        let manifest = Manifest::parse(&text).map_err(|source| BundleError::Manifest { path, source })?;
+        let manifest = Manifest::parse(&text)
+            .map_err(|source| BundleError::Manifest { path, source: Box::new(source) })?;
         digests.of(GOLDEN, &list)?;
         if digests.of(&manifest.graph.file, &list)? != manifest.graph.sha256 {
             // A graph that was altered since the list was written is told as that.
@@ -157,6 +162,12 @@ impl Bundle {
             if case.masks.keys().map(String::as_str).collect::<BTreeSet<_>>() != labels {
                 return Err(fail(format!(
                     "the masks of {} are not those of the manifest's classes",
+                    case.input.display()
+                )));
+            }
+            if let Some(unknown) = case.logits.keys().find(|label| !labels.contains(label.as_str())) {
+                return Err(fail(format!(
+                    "{} has logits of {unknown}, which is none of the manifest's classes",
                     case.input.display()
                 )));
             }

@@ -13,7 +13,7 @@ fn bundle() -> tempfile::TempDir {
     fs::create_dir(dir.path().join("golden")).unwrap();
     let rle = Rle::encode(&Mask::empty(2, 2));
     let masks = manifest.classes.iter().map(|c| (c.label.clone(), rle.clone())).collect();
-    let cases = [GoldenCase { input: "golden/one.png".into(), masks }];
+    let cases = [GoldenCase { input: "golden/one.png".into(), masks, logits: BTreeMap::new() }];
     fs::write(dir.path().join(GOLDEN), serde_json::to_vec(&cases).unwrap()).unwrap();
     fs::write(dir.path().join("golden/one.png"), b"png").unwrap();
     write_digests(dir.path()).unwrap();
@@ -84,7 +84,8 @@ fn links_are_refused_though_their_content_fits() {
 #[test]
 fn golden_masks_must_be_those_of_the_classes() {
     let dir = bundle();
-    let cases = [GoldenCase { input: "golden/one.png".into(), masks: BTreeMap::new() }];
+    let cases =
+        [GoldenCase { input: "golden/one.png".into(), masks: BTreeMap::new(), logits: BTreeMap::new() }];
     fs::write(dir.path().join(GOLDEN), serde_json::to_vec(&cases).unwrap()).unwrap();
     write_digests(dir.path()).unwrap();
     let error = Bundle::open(dir.path()).unwrap().golden().unwrap_err().to_string();

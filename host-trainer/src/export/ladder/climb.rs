@@ -232,3 +232,68 @@ impl Ladder {
         better
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tiny;
+    use crate::dataset::write_phantom_folder;
+    use crate::export::tests::model;
+    use crate::net::fold_batch_norm;
+    use crate::train::validation_samples;
+
+    /// What parts in f32 must gain; and the fit of temperatures may move a threshold by a step.
+    const MARGIN: f64 = 0.01;
+
+    /// A ladder of untrained weights that is fine-tuned whatever 8 bits cost.
+    fn ladder(index: Option<&Index>, extra: &str) -> Ladder {
+        let mut config = tiny(&format!(
+            "[phantom]\nsize = 128\n[train]\nbatch = 2\n[export.quantize]\nkeep_f32 = 2\nfinetune_steps = 2\n{extra}"
+        ));
+        config.export.quantize.finetune_above = -1.0;
+        let model = model(&config);
+        let (graph, params) = fold_batch_norm(&model.info.graph, &model.params).unwrap();
+        let (mut validation, _) = validation_samples(&config, None).unwrap();
+        validation.truncate(3);
+        let climb = Climb {
+            config: &config,
+            model: &model,
+            graph: &graph,
+            params: &params,
+            validation: &validation,
+            index,
+            info: &ModelInfo::default(),
+            device: Device::Cpu,
+        };
+        climb.ladder(QuantizeChoice::Int8).unwrap()
+    }
+
+    #[test]
+    fn every_step_is_tried_and_fine_tuning_moves_the_weights() {
+        let dir = tempfile::tempdir().unwrap();
+        let extra = "[data.p]\nformat = \"folder\"\npath = \"p\"\nimage = \"png/{filename}\"\n\
+                     mask = \"mask/{class}/{filename}\"\npatient = \"{patient}\"\n\
+                     classes = { left_lung = [\"left_lung\"], heart = [\"heart\"] }\n";
+        let config = tiny(&format!("[phantom]\nsize = 128\n{extra}"));
+        write_phantom_folder(&config.phantom, 3, &dir.path().join("p")).unwrap();
+        let index = config.index(dir.path()).unwrap();
+        let ladder = ladder(Some(&index), extra);
+        let names: Vec<&str> = ladder.rungs.iter().map(|rung| rung.name.as_str()).collect();
+        for part in ["f32", "entropy", "equalized", "biases", "the 1 worst", "the 2 worst", "fine-tuned"] {
+            assert!(names.iter().any(|name| name.contains(part)), "{part}: {names:?}");
+        }
+        let [.., before, tuned] = &ladder.rungs[..] else { panic!("many rungs") };
+        assert!(before.bytes != tuned.bytes && ladder.remarks.is_empty());
+        assert!(!ladder.sensitive.is_empty() && ladder.sensitive.is_sorted_by(|a, b| a.1 >= b.1));
+        // Only what beats the rungs before it goes on.
+        let best = ladder.rungs[1..].iter().map(Rung::mean).fold(0.0, f64::max);
+        assert!(ladder.chosen > 0 && ladder.chosen().mean() >= best - MARGIN);
+    }
+
+    #[test]
+    fn without_radiographs_fine_tuning_is_left_out_and_said_so() {
+        let ladder = ladder(None, "");
+        assert!(ladder.rungs.iter().all(|rung| !rung.name.contains("fine-tuned")));
+        assert!(ladder.remarks[0].contains("no radiographs"), "{:?}", ladder.remarks);
+    }
+}
