@@ -102,7 +102,7 @@ fn sections(figures: &Examination) -> Vec<Section> {
     }
     if let Some(ratio) = &figures.ratio {
         sections.push(Section::new("Cardiothoracic ratio").text(format!(
-            "Against the ratio of the experts' masks on {} images of strong_test: mean absolute difference {:.4}, \
+            "Made by `host-trainer gallery`. Against the ratio of the experts' masks on {} images of strong_test: mean absolute difference {:.4}, \
              greatest {:.3}; both agree on whether the heart is enlarged on {:.1}%. {} more had no ratio for want of a \
              lung or heart.",
             ratio.images,
@@ -127,7 +127,7 @@ fn validation(figures: &Examination) -> Section {
     for (i, label) in figures.labels.iter().enumerate() {
         table.rows.push(vec![label.clone(), cell(figures.clean.get(i)), cell(figures.validation.get(i))]);
     }
-    let words = "IoU at dataset level of the shipped graph on the edge agent. Thresholds were fitted on strong_val, so that \
+    let words = "Made by `host-trainer gallery`. IoU at dataset level of the shipped graph on the edge agent. Thresholds were fitted on strong_val, so that \
                  its figures flatter; classes that strong_test lacks have no others.";
     Section::new("By class").text(words).table(table)
 }
@@ -152,7 +152,7 @@ fn stress(figures: &Examination) -> Section {
         let names = vec![row.corruption.name().to_owned(), row.strength.clone()];
         table.rows.push([names, cells(&row.iou, true)].concat());
     }
-    let words = "IoU at dataset level of the shipped graph on the edge agent, over the same images as they are and as the \
+    let words = "Made by `host-trainer gallery --stress`. IoU at dataset level of the shipped graph on the edge agent, over the same images as they are and as the \
                  field might spoil them, with the change against clean ones.";
     Section::new("Under stress").text(words).table(table)
 }
@@ -175,7 +175,7 @@ fn remarks(figures: &Examination) -> Section {
         cells.extend(codes.iter().map(|code| share(row.codes.get(*code).copied().unwrap_or(0))));
         table.rows.push(cells);
     }
-    let words = "How often the agent remarks on an acquisition. On clean images these are false alarms, but for those \
+    let words = "Made by `host-trainer gallery --folder NAME=DIR`. How often the agent remarks on an acquisition. On clean images these are false alarms, but for those \
                  that are as remarked; on spoilt ones, detections.";
     Section {
         blocks: vec![Block::Text(words.into()), Block::Table(table)],

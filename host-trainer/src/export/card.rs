@@ -35,7 +35,8 @@ fn sections(
     writeln!(t, "# {} {}\n\n{}\n", manifest.name, manifest.version, manifest.description)?;
     writeln!(
         t,
-        "Written by `host-trainer export` on {}. Numbers that the device needs stand in `manifest.toml`.\n",
+        "Written by `host-trainer export` on {}, which measured what stands here but for the sections that name another \
+         command. Numbers that the device needs stand in `manifest.toml`.\n",
         manifest.created
     )?;
 
