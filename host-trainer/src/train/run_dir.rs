@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// OUT/latest.safetensors    checkpoint: what --resume goes on from
 /// OUT/best.safetensors      model file: averaged weights of the best validation
 /// OUT/best-STEP.safetensors the best few of them, where the stage keeps more than one
+/// OUT/final.safetensors     model file: averaged weights of the last step, whatever validation says of them
 /// OUT/history.csv           loss, learning rate, validation by step
 /// OUT/events.jsonl          the same, one object a line, as it happens
 /// OUT/events.out.tfevents.* the same for TensorBoard
@@ -41,6 +42,11 @@ impl RunDir {
         self.0.join("best.safetensors")
     }
 
+    /// The model of the last step.
+    pub fn final_model(&self) -> PathBuf {
+        self.0.join("final.safetensors")
+    }
+
     /// One of the best models, by its step.
     pub fn kept(&self, step: u64) -> PathBuf {
         self.0.join(format!("best-{step}.safetensors"))
@@ -52,7 +58,8 @@ impl RunDir {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("best") && name.ends_with(".safetensors") {
+            let is_model = name.starts_with("best") || name.starts_with("final");
+            if is_model && name.ends_with(".safetensors") {
                 std::fs::remove_file(path)?;
             }
         }

@@ -89,6 +89,10 @@ fn the_best_few_models_are_kept_and_no_others() {
     let kept: Vec<u64> = (1..=5).filter(|step| run.kept(*step).exists()).collect();
     assert_eq!(kept, [3, 5]);
     assert_eq!(std::fs::read(run.best()).unwrap(), std::fs::read(run.kept(3)).unwrap());
+    // The last step's weights are there beside the best ones'.
+    let [end, fifth] =
+        [run.final_model(), run.kept(5)].map(|path| crate::train::ModelFile::load(&path).unwrap());
+    assert!(end.params == fifth.params && end.info.step == 5);
 }
 
 #[test]

@@ -131,6 +131,7 @@ impl Session {
                 return Ok(Outcome::Stopped { step });
             }
         }
+        self.model_file(&[]).save(&self.run.final_model())?;
         Ok(Outcome::Finished)
     }
 
@@ -322,7 +323,7 @@ mod tests {
         let outcome = session(&config, parts.path(), &Start::Resume).unwrap().run(&data, &stop, 2);
         assert_eq!(outcome.unwrap(), Outcome::Finished);
 
-        for file in [RunDir::latest, RunDir::best] {
+        for file in [RunDir::latest, RunDir::best, RunDir::final_model] {
             let (a, b) = (fs::read(file(&whole)).unwrap(), fs::read(file(&parts)).unwrap());
             assert!(a == b, "{} differs", file(&whole).display());
         }
