@@ -81,11 +81,14 @@ pub struct DistillationSpec {
     /// teachers' probabilities as they are, instead of the sure ones alone as if they were masks.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unlabeled: bool,
+    /// The classes that are imitated, by label; empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 impl Default for DistillationSpec {
     fn default() -> Self {
-        Self { weight: 1.0, temperature: 2.0, unlabeled: false }
+        Self { weight: 1.0, temperature: 2.0, unlabeled: false, classes: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Unknown keys are errors, and [`Config::validate`] checks what types cannot say, so that a typing mistake
 //! costs a second and not a night.
 
+mod base;
 mod error;
 mod export;
 mod learning;
@@ -144,12 +145,9 @@ fn default_seed() -> u64 {
 }
 
 impl Config {
-    /// Reads and validates a configuration file.
+    /// Reads and validates a configuration file, with the one that it names as its `base`, if it does.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let config = base::read(path)?;
         config.validate()?;
         Ok(config)
     }
@@ -208,7 +206,7 @@ impl Config {
         let own = match stage {
             Stage::Pretrain => json!({ "phantom": self.phantom, "labels": self.labels() }),
             Stage::Train => json!({
-                "phantom": if self.train.phantom_share > 0.0 { Some(&self.phantom) } else { None },
+                "phantom": if self.train.phantom_share + self.train.drawn_devices > 0.0 { Some(&self.phantom) } else { None },
                 "labels": self.labels(),
                 "consistency": self.consistency,
             }),

@@ -60,6 +60,9 @@ pub struct StageSpec {
     /// without saliency). They are drawn as images with pseudo-masks are, by `strong_weight`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub negatives: bool,
+    /// Probability that devices of a phantom are drawn onto a radiograph whose mask of that class is known, 0..=1.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub drawn_devices: f64,
     /// How gradients become steps.
     pub optimizer: Method,
     /// Highest learning rate.
@@ -102,6 +105,7 @@ impl Default for StageSpec {
             phantom_share: 0.0,
             strong_weight: 0.9,
             negatives: false,
+            drawn_devices: 0.0,
             optimizer: Method::AdamW,
             learning_rate: 1e-3,
             final_share: 0.01,
@@ -127,7 +131,7 @@ impl StageSpec {
         let share = |v: f64| (0.0..=1.0).contains(&v);
         let positive = |v: f64| v.is_finite() && v > 0.0;
         let not_negative = |v: f64| v.is_finite() && v >= 0.0;
-        let rules: [(&str, bool, &str); 15] = [
+        let rules: [(&str, bool, &str); 16] = [
             ("steps", self.steps > 0, "must be above 0"),
             (
                 "batch",
@@ -136,6 +140,7 @@ impl StageSpec {
             ),
             ("phantom_share", share(self.phantom_share), "must lie in 0..=1"),
             ("strong_weight", share(self.strong_weight), "must lie in 0..=1"),
+            ("drawn_devices", share(self.drawn_devices), "must lie in 0..=1"),
             ("auxiliary_weight", not_negative(self.auxiliary_weight), "must not be negative"),
             ("keep", (1..=100).contains(&self.keep), "must lie in 1..=100"),
             ("learning_rate", positive(self.learning_rate), "must be above 0"),
@@ -168,6 +173,7 @@ impl StageSpec {
             ("phantom_share", self.phantom_share == usual.phantom_share),
             ("strong_weight", self.strong_weight == usual.strong_weight),
             ("negatives", self.negatives == usual.negatives),
+            ("drawn_devices", self.drawn_devices == usual.drawn_devices),
         ];
         let losses = [
             ("bce_weight", self.bce_weight == usual.bce_weight),
@@ -193,4 +199,8 @@ impl StageSpec {
         let Self { checkpoint_every, log_every, keep, .. } = Self::default();
         Self { checkpoint_every, log_every, keep, ..self.clone() }
     }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const MINIMAL: &str = r##"
+pub(super) const MINIMAL: &str = r##"
     name = "tiny"
     [[classes]]
     label = "heart"
@@ -52,6 +52,15 @@ fn mistakes_are_named() {
             &format!("{FOLDER}[data.a.findings]\nx = {{ column = \"x\", present = [\"0\"] }}\n"),
             "data.a.findings.x: \"0\" stands in two lists",
         ),
+        (
+            &format!("{FOLDER}mask = \"m\"\nabsent = [\"lung\"]\n[data.a.classes]\nheart = [\"h\"]\n"),
+            "data.a.absent: \"lung\"",
+        ),
+        ("[consistency]\nclasses = [\"lung\"]\n", "consistency.classes: \"lung\""),
+        ("[distillation]\nclasses = [\"lung\"]\n", "distillation.classes: \"lung\""),
+        ("[train]\ndrawn_devices = 1.5\n", "train.drawn_devices: must lie in 0..=1"),
+        ("[train]\ndrawn_devices = 0.5\n", "train.drawn_devices: needs a class"),
+        ("[pretrain]\ndrawn_devices = 0.5\n", "pretrain.drawn_devices: has no effect"),
         ("[export]\nmin_agreement = 0.2\n", "min_agreement"),
         ("[export.anatomy]\nheart = \"cor\"\n", "anatomy.heart = cor"),
         ("[export.cardiothoracic_ratio]\nenlarged_from = 0.5\n", "[anatomy] names"),

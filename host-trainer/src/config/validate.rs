@@ -48,9 +48,10 @@ impl Config {
             }
         }
         for (name, spec) in &self.data {
-            let mapped = spec.classes().into_iter().flat_map(BTreeMap::keys);
-            if let Some(unknown) = mapped.into_iter().find(|label| !labels.contains(label)) {
-                return bad(&format!("data.{name}.classes"), format!("\"{unknown}\" is none of the classes"));
+            let mapped = spec.classes().into_iter().flat_map(BTreeMap::keys).map(|label| ("classes", label));
+            let absent = spec.absent().into_iter().flatten().map(|label| ("absent", label));
+            if let Some((field, unknown)) = mapped.chain(absent).find(|(_, label)| !labels.contains(label)) {
+                return bad(&format!("data.{name}.{field}"), format!("\"{unknown}\" is none of the classes"));
             }
             if let Some((field, reason)) = spec.fault() {
                 return bad(&format!("data.{name}.{field}"), reason);
@@ -121,9 +122,12 @@ impl Config {
         if let Some((field, reason)) = self.consistency.as_ref().and_then(ConsistencySpec::fault) {
             return bad(&format!("consistency.{field}"), reason.into());
         }
-        let consistent = self.consistency.iter().flat_map(|spec| &spec.classes);
-        if let Some(unknown) = consistent.into_iter().find(|label| !labels.contains(label)) {
-            return bad("consistency.classes", format!("\"{unknown}\" is none of the classes"));
+        let consistent = self.consistency.iter().flat_map(|spec| &spec.classes).map(|c| ("consistency", c));
+        let imitated = self.distillation.classes.iter().map(|c| ("distillation", c));
+        if let Some((section, unknown)) =
+            consistent.chain(imitated).find(|(_, label)| !labels.contains(label))
+        {
+            return bad(&format!("{section}.classes"), format!("\"{unknown}\" is none of the classes"));
         }
         if let Some((field, reason)) = self.distillation.fault() {
             return bad(&format!("distillation.{field}"), reason.into());
@@ -138,6 +142,10 @@ impl Config {
         self.irnet.validate()?;
         self.pretrain.validate(Stage::Pretrain)?;
         self.train.validate(Stage::Train)?;
+        if self.train.drawn_devices > 0.0 && self.phantom.devices_class(&labels).is_none() {
+            let reason = "needs a class that phantoms have as support_devices";
+            return bad("train.drawn_devices", reason.into());
+        }
         if self.train.negatives && self.findings.iter().all(|finding| finding.class.is_none()) {
             return bad("train.negatives", "needs [[findings]] that name a class".into());
         }

@@ -85,7 +85,8 @@ fn overlay<T: Serialize + DeserializeOwned>(
     Ok(())
 }
 
-fn merge(table: &mut Table, changes: &Table) {
+/// Joins tables key by key; everything else is replaced.
+pub(super) fn merge(table: &mut Table, changes: &Table) {
     for (key, change) in changes {
         match (table.get_mut(key), change) {
             (Some(Value::Table(inner)), Value::Table(change)) => merge(inner, change),

@@ -97,6 +97,7 @@ mod tests {
             phantom_share: 0.0,
             strong_weight: 0.9,
             unlabeled: None,
+            devices: None,
             mean: 0.0,
             std: 1.0,
         };

@@ -48,8 +48,8 @@ pub use labelled::{Labelled, LabelledBatch, LabelledDraw, LabelledPlan, label_of
 pub use loader::Loader;
 pub(crate) use memory::ensure_room;
 pub use normal::{FORMAT, Header, INDEX_FILE, IndexSpec, VERSION};
-pub use phantoms::{PhantomSpec, phantom_pool, pool_params, write_phantom_folder};
-pub use plan::{BatchPlan, DrawKind, PlanSpec, Pools};
+pub use phantoms::{DEVICE_RANGE, PhantomSpec, device_pool, phantom_pool, pool_params, write_phantom_folder};
+pub use plan::{BatchPlan, DeviceDraw, DrawKind, PlanSpec, Pools};
 pub use promised::Promised;
 pub(crate) use promised::file_digest;
 pub use record::{Finding, Index, MaskSource, Record, Split};

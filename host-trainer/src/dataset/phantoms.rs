@@ -6,8 +6,8 @@ use std::path::Path;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use shared::mask::Mask;
-use shared::phantom::{Phantom, PhantomParams, Structure, render};
-use shared::preprocess::PreprocessSpec;
+use shared::phantom::{Phantom, PhantomParams, Structure, draw_devices, render};
+use shared::preprocess::{Letterbox, PreprocessSpec};
 
 use super::sample::in_parallel;
 use super::{Annotated, DatasetError, Sample, Stream, ensure_room, stream_rng};
@@ -34,6 +34,16 @@ pub struct PhantomSpec {
 impl Default for PhantomSpec {
     fn default() -> Self {
         Self { pool: 400, size: 448, min_aspect: 0.8, seed: 1, classes: BTreeMap::new() }
+    }
+}
+
+/// The thickness of soft tissue, mm, that a device of [`device_pool`] attenuates as at most; more is cut.
+pub const DEVICE_RANGE: f32 = 256.0;
+
+impl PhantomSpec {
+    /// The class that phantoms' devices are, if one of `labels` is.
+    pub fn devices_class(&self, labels: &[String]) -> Option<usize> {
+        labels.iter().position(|label| structures(self, label).contains(&Structure::SupportDevices))
     }
 }
 
@@ -70,6 +80,31 @@ pub fn phantom_pool(
             masks,
         };
         Ok(annotated.to_sample(preprocess))
+    })
+}
+
+/// Devices of as many phantoms as the pool has, on the model's grid: the image says what they attenuate, in shares of
+/// [`DEVICE_RANGE`], the one target where they are. Phantoms without devices are passed over.
+pub fn device_pool(spec: &PhantomSpec, preprocess: &PreprocessSpec) -> Result<Vec<Sample>, DatasetError> {
+    let size = preprocess.input_size;
+    ensure_room(&format!("devices of {} phantoms", spec.pool), (3 * spec.pool * size * size) as u64)?;
+    let drawn = |seed| PhantomParams::random(seed, size, size);
+    let mut rng = stream_rng(spec.seed, Stream::Devices, 0);
+    let with_devices = std::iter::repeat_with(|| drawn(rng.random()))
+        .filter(|params| !params.findings.devices.is_empty())
+        .take(spec.pool);
+    let params: Vec<PhantomParams> = with_devices.collect();
+    in_parallel(params.len(), |i| {
+        let params = &params[i];
+        let devices =
+            draw_devices(params).map_err(|source| DatasetError::Phantom { seed: params.seed, source })?;
+        let share = |mm: &f32| (mm / DEVICE_RANGE * 65535.0).round() as u16;
+        Ok(Sample {
+            id: format!("devices/{i}"),
+            letterbox: Letterbox::new(size, size, size),
+            image: devices.thickness.iter().map(share).collect(),
+            targets: vec![Some(devices.mask.data().iter().map(|&inside| inside * 255).collect())],
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::augment::{AugmentSpec, augment};
+use super::augment::{AugmentSpec, augment, draw_devices};
 use super::order::{nth_index, nth_of_epochs};
 use super::unlabeled::{UnlabeledBatch, ViewSpec};
 use super::{Batch, BatchSource, CodedSample, DatasetError, Sample, Stream, stream_rng};
@@ -22,10 +22,21 @@ pub struct PlanSpec {
     pub strong_weight: f64,
     /// Images without masks; none: no consistency training.
     pub unlabeled: Option<ViewSpec>,
+    /// Devices to draw onto radiographs; none: radiographs stay as they are.
+    pub devices: Option<DeviceDraw>,
     /// Mean of normalised grey values, from the preprocessing.
     pub mean: f32,
     /// Standard deviation, from the preprocessing.
     pub std: f32,
+}
+
+/// Which radiographs get devices drawn onto them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceDraw {
+    /// The class that devices are: its mask has to be known.
+    pub class: usize,
+    /// How often, 0..=1.
+    pub probability: f64,
 }
 
 /// The images that a plan draws from.
@@ -39,6 +50,8 @@ pub struct Pools {
     pub phantoms: Vec<Sample>,
     /// Without masks.
     pub unlabeled: Vec<Sample>,
+    /// Devices alone, of [`super::device_pool`].
+    pub devices: Vec<Sample>,
 }
 
 /// Which pool a draw takes from, and the how-manieth draw of its kind it is.
@@ -94,6 +107,9 @@ impl BatchPlan {
             }
             _ => (),
         }
+        if spec.devices.is_some() && pools.devices.is_empty() {
+            return nothing("devices are to be drawn onto radiographs and there are none");
+        }
         Ok(Self { spec, augment, pools: pools.into() })
     }
 
@@ -115,6 +131,21 @@ impl BatchPlan {
                 Cow::Borrowed(nth_of_epochs(&self.pools.phantoms, self.spec.seed, Stream::PhantomOrder, nth))
             }
         }
+    }
+
+    /// With devices of some phantom, if it is a radiograph whose turn it is.
+    fn with_devices<'a>(&self, sample: Cow<'a, Sample>, draw: u64) -> Cow<'a, Sample> {
+        let (Some(devices), DrawKind::Real(_)) = (self.spec.devices, self.kind(draw)) else { return sample };
+        if !self.augment.enabled || sample.targets[devices.class].is_none() {
+            return sample;
+        }
+        let mut rng = stream_rng(self.spec.seed, Stream::Devices, draw);
+        if rng.random::<f64>() >= devices.probability {
+            return sample;
+        }
+        let pool = &self.pools.devices;
+        let of = &pool[rng.random_range(0..pool.len())];
+        Cow::Owned(draw_devices(&sample, devices.class, of, &self.augment, &mut rng))
     }
 
     fn radiograph(&self, nth: u64) -> Cow<'_, Sample> {
@@ -142,7 +173,7 @@ impl BatchSource for BatchPlan {
         let first = number * self.spec.batch as u64;
         let (mut ids, mut examples) = (Vec::new(), Vec::new());
         for draw in first..first + self.spec.batch as u64 {
-            let sample = self.sample(draw);
+            let sample = self.with_devices(self.sample(draw), draw);
             ids.push(sample.id.clone());
             examples.push(augment(&sample, &self.augment, &mut stream_rng(seed, Stream::Augment, draw)));
         }
@@ -181,6 +212,7 @@ mod tests {
             phantom_share: 0.0,
             strong_weight: 0.9,
             unlabeled: None,
+            devices: None,
             mean: 0.5,
             std: 0.25,
         }
@@ -255,6 +287,39 @@ mod tests {
         let batch = plan.batch(2);
         assert_eq!((batch.len, batch.ids.len()), (4, 7));
         assert_eq!(batch.unlabeled.unwrap().len, 3);
+    }
+
+    #[test]
+    fn devices_are_drawn_onto_radiographs_whose_mask_of_them_is_known_as_often_as_asked() {
+        let wire =
+            Sample { image: vec![5_000; 64].into(), targets: vec![Some(vec![255; 64].into())], ..sample(0) };
+        let plan = |class| {
+            let pools = Pools {
+                strong: pool(4, 0),
+                phantoms: pool(2, 100),
+                devices: vec![wire.clone()],
+                ..Pools::default()
+            };
+            let devices = Some(DeviceDraw { class, probability: 0.25 });
+            let spec = PlanSpec { devices, phantom_share: 0.5, ..spec() };
+            BatchPlan::new(spec, AugmentSpec::default(), pools).unwrap()
+        };
+        let drawn = |plan: &BatchPlan, draw: u64| {
+            let sample = plan.sample(draw);
+            plan.with_devices(sample.clone(), draw).image != sample.image
+        };
+        let (known, unknown) = (plan(0), plan(1));
+        let (phantom, real): (Vec<u64>, Vec<u64>) =
+            (0..2000).partition(|&draw| matches!(known.kind(draw), DrawKind::Phantom(_)));
+        assert!(phantom.iter().all(|&draw| !drawn(&known, draw)));
+        let share = real.iter().filter(|&&draw| drawn(&known, draw)).count() as f64 / real.len() as f64;
+        assert!((share - 0.25).abs() < 0.04, "{share}");
+        assert!((0..200).all(|draw| !drawn(&unknown, draw)));
+
+        let devices = Some(DeviceDraw { class: 0, probability: 0.5 });
+        let pools = Pools { strong: pool(1, 0), ..Pools::default() };
+        let none = BatchPlan::new(PlanSpec { devices, ..spec() }, AugmentSpec::default(), pools);
+        assert!(none.unwrap_err().to_string().contains("devices"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Stream {
     Selection = 13,
     /// What spoils a test image.
     Corruption = 14,
+    /// Devices drawn onto a radiograph.
+    Devices = 15,
 }
 
 /// The generator of (`seed`, purpose, `number`): the same three give the same numbers on every machine and

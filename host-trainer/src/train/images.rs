@@ -7,8 +7,8 @@ use super::loss::LossSpec;
 use super::{Segmentation, TrainError, ValidationSet};
 use crate::config::{Config, Stage};
 use crate::dataset::{
-    BatchPlan, CodedSample, DatasetError, Finding, Index, PhantomSpec, PlanSpec, Pools, Record, Sample,
-    Split, data_root, load_samples, phantom_pool,
+    BatchPlan, CodedSample, DatasetError, DeviceDraw, Finding, Index, PhantomSpec, PlanSpec, Pools, Record,
+    Sample, Split, data_root, device_pool, load_samples, phantom_pool,
 };
 use crate::pseudo::PseudoMasks;
 
@@ -78,6 +78,9 @@ impl Images {
             tracing::info!(count = config.phantom.pool, "rendering phantoms");
             pools.phantoms = phantom_pool(&config.phantom, &labels, &config.preprocess)?;
         }
+        if !pretraining && config.train.drawn_devices > 0.0 {
+            pools.devices = device_pool(&config.phantom, &config.preprocess)?;
+        }
         let consistency = !pretraining && config.consistency.is_some();
         let negatives = !pretraining && config.train.negatives;
         if consistency || negatives || pseudo.is_some() {
@@ -116,6 +119,9 @@ impl Images {
             phantom_share: if stage == Stage::Pretrain { 1.0 } else { spec.phantom_share },
             strong_weight: spec.strong_weight,
             unlabeled: consistency.as_ref().map(|spec| spec.views.clone()),
+            devices: (config.phantom.devices_class(&config.labels()))
+                .filter(|_| spec.drawn_devices > 0.0)
+                .map(|class| DeviceDraw { class, probability: spec.drawn_devices }),
             mean: preprocess.mean,
             std: preprocess.std,
         };

@@ -24,10 +24,18 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// Nothing along any ray.
+    pub(super) fn empty(view: View) -> Self {
+        let (rows, cols) = (view.rows, view.cols);
+        let plane = || Plane::zeros(rows, cols);
+        let masks = Structure::ALL.map(|s| (s, Mask::empty(rows, cols))).into();
+        Self { lung: plane(), filling: plane(), solid: plane(), masks }
+    }
+
     /// The cavity alone: lungs with their masks, and the heart.
     pub(super) fn cavity(view: View, thorax: &Thorax) -> Self {
+        let mut layers = Self::empty(view);
         let (rows, cols) = (view.rows, view.cols);
-        let mut lung = Plane::zeros(rows, cols);
         let empty = || vec![0u8; rows * cols];
         let (mut left, mut right, mut heart) = (empty(), empty(), empty());
         for row in 0..rows {
@@ -36,7 +44,7 @@ impl Layers {
                 let (x, y) = points.at(col);
                 let i = row * cols + col;
                 let ray = thorax.ray(x, y);
-                lung.data[i] = ray.lung;
+                layers.lung.data[i] = ray.lung;
                 match ray.field {
                     Field::None => {}
                     Field::Heart => heart[i] = 1,
@@ -45,13 +53,12 @@ impl Layers {
                 }
             }
         }
-        let mut masks: BTreeMap<_, _> = Structure::ALL.map(|s| (s, Mask::empty(rows, cols))).into();
         for (structure, data) in
             [(Structure::LeftLung, left), (Structure::RightLung, right), (Structure::Heart, heart)]
         {
-            masks.insert(structure, Mask::from_data(rows, cols, data));
+            layers.masks.insert(structure, Mask::from_data(rows, cols, data));
         }
-        Self { lung, filling: Plane::zeros(rows, cols), solid: Plane::zeros(rows, cols), masks }
+        layers
     }
 
     /// The mask of a structure.

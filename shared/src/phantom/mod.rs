@@ -96,6 +96,36 @@ impl Phantom {
     }
 }
 
+/// The devices of a phantom without the phantom.
+#[derive(Clone, Debug)]
+pub struct DrawnDevices {
+    /// Millimetres of soft tissue that attenuate as much, row by row.
+    pub thickness: Vec<f32>,
+    /// Where they lie; empty where there are none.
+    pub mask: Mask,
+}
+
+/// Draws the devices of [`PhantomParams::findings`] where [`render`] draws them, and nothing else: to lay them over
+/// radiographs of people.
+///
+/// # Errors
+/// [`PhantomError`] names the parameter that is out of its range.
+pub fn draw_devices(params: &PhantomParams) -> Result<DrawnDevices, PhantomError> {
+    params.validate()?;
+    let (thorax, view) = projection(params);
+    let mut layers = layers::Layers::empty(view);
+    devices::draw(&mut layers, view, &thorax, &params.findings.devices, params.seed);
+    let mask = layers.mask(Structure::SupportDevices).clone();
+    Ok(DrawnDevices { thickness: layers.solid.data, mask })
+}
+
+fn projection(params: &PhantomParams) -> (thorax::Thorax, view::View) {
+    let thorax = thorax::Thorax::new(params);
+    // The middle of the lungs comes to the middle of the frame.
+    let view = view::View::new(params.rows, params.cols, &params.acquisition, 0.5 * thorax.height + 8.0);
+    (thorax, view)
+}
+
 /// Draws a phantom.
 ///
 /// # Errors
@@ -103,9 +133,7 @@ impl Phantom {
 pub fn render(params: &PhantomParams) -> Result<Phantom, PhantomError> {
     params.validate()?;
     let (anatomy, seed) = (&params.anatomy, params.seed);
-    let thorax = thorax::Thorax::new(params);
-    // The middle of the lungs comes to the middle of the frame.
-    let view = view::View::new(params.rows, params.cols, &params.acquisition, 0.5 * thorax.height + 8.0);
+    let (thorax, view) = projection(params);
     let (soft, bone) = detector::attenuation(params.acquisition.tube_voltage);
 
     let mut layers = layers::Layers::cavity(view, &thorax);

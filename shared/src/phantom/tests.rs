@@ -130,6 +130,23 @@ fn every_device_draws() {
 }
 
 #[test]
+fn devices_drawn_alone_lie_where_the_phantom_has_them() {
+    let mut params = plain(192, 160);
+    params.findings = ill();
+    let alone = draw_devices(&params).unwrap();
+    assert_eq!(&alone.mask, draw(&params).mask(Structure::SupportDevices));
+    assert_eq!(alone.thickness.len(), 192 * 160);
+    for (thickness, inside) in alone.thickness.iter().zip(alone.mask.data()) {
+        assert_eq!(*thickness > 0.0, *inside != 0);
+    }
+    params.findings.devices = Devices::default();
+    let none = draw_devices(&params).unwrap();
+    assert!(none.mask.is_empty() && none.thickness.iter().all(|mm| *mm == 0.0));
+    params.rows = 1;
+    assert!(draw_devices(&params).is_err());
+}
+
+#[test]
 fn findings_show_as_the_density_they_stand_for() {
     let healthy = draw(&plain(256, 256));
     let mut params = plain(256, 256);

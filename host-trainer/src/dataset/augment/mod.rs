@@ -5,6 +5,7 @@
 //! picture gets collimation borders and burned-in marks (`occlude`). Horizontal flips are left out on
 //! purpose: they would swap left and right lung.
 
+mod devices;
 mod occlude;
 mod tone;
 mod warp;
@@ -16,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Sample;
+pub(super) use devices::draw_devices;
 
 /// Strength of each variation. Every amplitude is the largest one; draws are uniform in between.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -61,6 +61,10 @@ pub struct FolderSpec {
     /// Our label → the data set's mask names that are cut out of it, where its experts mean more by a class than we do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub without: BTreeMap<String, Vec<String>>,
+    /// Our labels of what is in no image of the data set: experts need not draw what cannot be there. They count as
+    /// annotated where the other classes are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absent: BTreeSet<String>,
     /// What a mask file that is not there means.
     #[serde(default)]
     pub missing_mask: MissingMask,
@@ -169,6 +173,15 @@ impl FolderSpec {
         if let Some(unknown) = self.without.keys().find(|label| !self.classes.contains_key(*label)) {
             return Some((format!("without.{unknown}"), "cuts a class that `classes` does not name".into()));
         }
+        if let Some(both) = self.absent.iter().find(|label| self.classes.contains_key(*label)) {
+            return Some((
+                "absent".into(),
+                format!("`classes` says where \"{both}\" is; remove one of both"),
+            ));
+        }
+        if self.classes.is_empty() && !self.absent.is_empty() {
+            return Some(("absent".into(), "needs `classes`: no image has masks".into()));
+        }
         None
     }
 
@@ -247,6 +260,7 @@ impl FolderSpec {
             };
             masks.insert(label.clone(), source);
         }
+        masks.extend(self.absent.iter().map(|label| (label.clone(), MaskSource::Files(Vec::new()))));
         Ok(masks)
     }
 }

@@ -88,6 +88,14 @@ impl DataSpec {
         }
     }
 
+    /// Our classes that are in none of its images.
+    pub fn absent(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Folder(spec) => Some(&spec.absent),
+            _ => None,
+        }
+    }
+
     /// What is wrong with the settings themselves, as far as they tell without the classes of the
     /// configuration: field and reason.
     pub fn fault(&self) -> Option<(String, String)> {

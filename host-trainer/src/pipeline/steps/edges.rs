@@ -42,6 +42,7 @@ pub fn learn_edges(
         phantom_share: 0.0,
         strong_weight: 1.0,
         unlabeled: None,
+        devices: None,
         mean: config.preprocess.mean,
         std: config.preprocess.std,
     };

@@ -215,3 +215,18 @@ fn what_experts_mean_beyond_a_class_is_cut_out_of_it() {
     spec.classes.clear();
     assert_eq!(spec.fault().unwrap().0, "without.lung");
 }
+
+#[test]
+fn what_is_in_no_image_counts_as_annotated_and_empty_where_the_others_are() {
+    let table = "filename,patient,split\na.png,1,strong_val\nb.png,2,weak\n";
+    let dir = folder(table, &["a.png"]);
+    let mut spec = FolderSpec { absent: ["wires".to_owned()].into(), ..spec() };
+    let index = import(spec.clone(), dir.path()).unwrap();
+    let wires = |i: usize| index.records[i].masks.get("wires");
+    assert!(matches!(wires(0), Some(MaskSource::Files(files)) if files.is_empty()));
+    assert!(wires(1).is_none());
+    spec.absent = ["heart".to_owned()].into();
+    assert!(spec.fault().unwrap().1.contains("\"heart\""));
+    spec.classes.clear();
+    assert_eq!(spec.fault().unwrap().0, "absent");
+}
