@@ -99,8 +99,8 @@ fn sections(
     }
     writeln!(
         t,
-        "### In 8 bits\n\nIoU on {} at model size, thresholds fitted for each form; points are hundredths of mean IoU \
-         against f32. A line with … goes on from the best one above it.\n",
+        "### In 8 bits\n\nIoU on {} at model size, thresholds fitted for each form. Points lost are hundredths of mean \
+         IoU against f32, with gains of a class not counted: they are luck. A line with … goes on from the best one above it.\n",
         ladder.validation_name
     )?;
     writeln!(t, "```text\n{}\n```\n", ladder.table(&config.labels(), false))?;

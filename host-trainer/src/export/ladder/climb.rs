@@ -102,7 +102,7 @@ impl Climb<'_> {
         // The earliest of equals.
         let rung = (first..ladder.rungs.len())
             .rev()
-            .max_by(|a, b| ladder.rungs[*a].mean().total_cmp(&ladder.rungs[*b].mean()))
+            .max_by(|a, b| ladder.kept(*a).total_cmp(&ladder.kept(*b)))
             .expect("there are methods");
         let recipe = self.recipe(&calibration, METHODS[rung - first])?;
         Ok(Best { rung, recipe, calibration })
@@ -166,7 +166,7 @@ impl Climb<'_> {
     /// Fine-tuned under fake quantization, where 8 bits cost too much without.
     fn finetuned(&self, ladder: &mut Ladder, best: &mut Best) -> Result<(), ExportError> {
         let spec = &self.config.export.quantize;
-        let lost = ladder.reference().mean() - ladder.rungs[best.rung].mean();
+        let lost = ladder.reference().mean() - ladder.kept(best.rung);
         if lost <= spec.finetune_above {
             return Ok(());
         }
@@ -225,11 +225,10 @@ impl Climb<'_> {
 }
 
 impl Ladder {
-    /// Adds a rung and says whether its mean IoU beats another's by more than `margin`.
+    /// Adds a rung and says whether it keeps more of f32's mean IoU than another, by more than `margin`.
     fn add_and_compare(&mut self, rung: Rung, than: usize, margin: f64) -> bool {
-        let better = rung.mean() > self.rungs[than].mean() + margin;
         self.rungs.push(rung);
-        better
+        self.kept(self.rungs.len() - 1) > self.kept(than) + margin
     }
 }
 
@@ -286,8 +285,8 @@ mod tests {
         assert!(before.bytes != tuned.bytes && ladder.remarks.is_empty());
         assert!(!ladder.sensitive.is_empty() && ladder.sensitive.is_sorted_by(|a, b| a.1 >= b.1));
         // Only what beats the rungs before it goes on.
-        let best = ladder.rungs[1..].iter().map(Rung::mean).fold(0.0, f64::max);
-        assert!(ladder.chosen > 0 && ladder.chosen().mean() >= best - MARGIN);
+        let best = (1..ladder.rungs.len()).map(|rung| ladder.kept(rung)).fold(0.0, f64::max);
+        assert!(ladder.chosen > 0 && ladder.kept(ladder.chosen) >= best - MARGIN);
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Ladder {
         &self.rungs[self.chosen]
     }
 
+    /// What a rung keeps of f32's mean IoU: [`Rung::kept`].
+    fn kept(&self, rung: usize) -> f64 {
+        self.rungs[rung].kept(self.reference())
+    }
+
     /// All forms; the first is f32.
     pub fn rungs_mut(&mut self) -> &mut [Rung] {
         &mut self.rungs
@@ -59,7 +64,7 @@ impl Ladder {
     pub fn table(&self, labels: &[String], timed: bool) -> Table {
         let mut header = vec!["form"];
         header.extend(labels.iter().map(String::as_str));
-        header.extend(["mean IoU", "points", "MB"]);
+        header.extend(["mean IoU", "points lost", "MB"]);
         header.extend(if timed { &["ms", "× f32"][..] } else { &[] });
         header.push("");
         let mut table = crate::report::table(&header, 1);
@@ -73,7 +78,7 @@ impl Ladder {
             let mut cells = vec![rung.name.clone()];
             cells.extend(rung.iou().iter().map(iou));
             cells.push(format!("{:.4}", rung.mean()));
-            cells.push(format!("{:+.2}", 100.0 * (rung.mean() - self.reference().mean())));
+            cells.push(format!("{:.2}", 100.0 * (self.reference().mean() - self.kept(i))));
             cells.push(format!("{:.2}", rung.bytes.len() as f64 / 1e6));
             if timed {
                 cells.push(time(rung.latency_ms, 1));

@@ -102,7 +102,45 @@ impl Rung {
 
     /// Mean over classes of validation IoU at the fitted thresholds; 0 if nothing could be judged.
     pub fn mean(&self) -> f64 {
-        let judged: Vec<f64> = self.iou.iter().flatten().copied().collect();
-        judged.iter().sum::<f64>() / judged.len().max(1) as f64
+        mean(self.iou.iter().flatten().copied())
+    }
+
+    /// As [`Rung::mean`], with no class counted above what it is in `reference`. Rounding teaches a network nothing:
+    /// what it gains on a class of a few images is luck, and must not pay for what another class loses.
+    pub fn kept(&self, reference: &Self) -> f64 {
+        let both = self.iou.iter().zip(&reference.iou).filter_map(|(own, reference)| own.zip(*reference));
+        mean(both.map(|(own, reference)| own.min(reference)))
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rung(iou: [Option<f64>; 3]) -> Rung {
+        let nothing = Form::F32(Box::new((crate::config::tiny("").graph(), Params::default())));
+        Rung {
+            name: String::new(),
+            bytes: Vec::new(),
+            latency_ms: None,
+            form: nothing,
+            classes: Vec::new(),
+            iou: iou.into(),
+        }
+    }
+
+    #[test]
+    fn a_gain_in_one_class_does_not_pay_for_a_loss_in_another() {
+        let f32 = rung([Some(0.9), Some(0.2), None]);
+        let lucky = rung([Some(0.8), Some(0.5), None]);
+        let faithful = rung([Some(0.89), Some(0.2), None]);
+        assert!(lucky.mean() > faithful.mean());
+        assert!(lucky.kept(&f32) < faithful.kept(&f32));
+        assert!((lucky.kept(&f32) - 0.5).abs() < 1e-9 && (f32.kept(&f32) - f32.mean()).abs() < 1e-9);
     }
 }
