@@ -1,49 +1,16 @@
 //! The shipped network's masks, examined and measured by the agent: what a technician is told.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use e2e_tests::{AgentSetup, phantom_png, python, real_data, shipped_bundle, workspace};
-use shared::anatomy::AnatomySpec;
-use shared::bundle::{Bundle, MANIFEST, SIGNATURE, write_digests};
-use shared::manifest::SCHEMA;
-use shared::measure::CardiothoracicSpec;
 use shared::message::{Message, ResultEnvelope};
-use shared::phantom::Structure;
 
 use crate::AGENT;
 
-/// The shipped model with a manifest that names lungs and heart and asks for their ratio.
-fn bundle(dir: &Path) -> PathBuf {
-    let shipped = Bundle::open(&shipped_bundle()).unwrap();
-    let dir = dir.join("bundle");
-    std::fs::create_dir_all(dir.join("golden")).unwrap();
-    for folder in ["", "golden"] {
-        for entry in std::fs::read_dir(shipped.dir().join(folder)).unwrap().map(Result::unwrap) {
-            // The signature is of the manifest as it was.
-            if entry.path().is_file() && entry.file_name() != SIGNATURE {
-                std::fs::copy(entry.path(), dir.join(folder).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-    let mut manifest = shipped.manifest().clone();
-    manifest.schema = SCHEMA;
-    let label = |structure: Structure| Some(structure.label().to_owned());
-    manifest.anatomy = AnatomySpec {
-        left_lung: label(Structure::LeftLung),
-        right_lung: label(Structure::RightLung),
-        heart: label(Structure::Heart),
-    };
-    manifest.measurements.cardiothoracic_ratio = Some(CardiothoracicSpec::default());
-    std::fs::write(dir.join(MANIFEST), manifest.to_toml().unwrap()).unwrap();
-    write_digests(&dir).unwrap();
-    dir
-}
-
 /// The results of `infer` for files, in their order, as JSON lines too.
 fn infer(setup: &AgentSetup, files: &[PathBuf]) -> (String, Vec<ResultEnvelope>) {
-    let bundle = bundle(&setup.inbox());
-    let mut command =
-        setup.command(&["infer", "--json", "--allow-unsigned", "--bundle", bundle.to_str().unwrap()]);
+    let bundle = shipped_bundle();
+    let mut command = setup.command(&["infer", "--json", "--bundle", bundle.to_str().unwrap()]);
     let output = command.args(files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();

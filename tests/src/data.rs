@@ -9,7 +9,7 @@ pub fn workspace() -> PathBuf {
 
 /// The bundle that the repository ships.
 pub fn shipped_bundle() -> PathBuf {
-    workspace().join("models/chexseg-first")
+    workspace().join("models/chexseg-edge")
 }
 
 /// A folder of the research data, which is not part of the repository; says so and gives none if absent.

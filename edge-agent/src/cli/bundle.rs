@@ -6,12 +6,12 @@ use shared::bundle::{Bundle, PublicKey, Signature, Trust};
 use super::error::CommandError;
 
 /// The model that ships with the program.
-const DEFAULT: &str = "models/chexseg-first";
+const DEFAULT: &str = "models/chexseg-edge";
 
 /// Which model to use.
 #[derive(Clone, Debug, Args)]
 pub(super) struct BundleArgs {
-    /// Folder of the model bundle [default: models/chexseg-first, sought from here and from the program
+    /// Folder of the model bundle [default: models/chexseg-edge, sought from here and from the program
     /// upwards]
     #[arg(long, value_name = "DIR", env = "CHEXSEG_BUNDLE")]
     bundle: Option<PathBuf>,

@@ -6,7 +6,7 @@
 //! ```toml
 //! site = "north-clinic"
 //! device = "cart-3"
-//! bundle = "models/chexseg-first"
+//! bundle = "models/chexseg-edge"
 //! state_dir = "/var/lib/chexseg"
 //!
 //! [mqtt]

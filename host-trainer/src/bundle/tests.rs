@@ -7,7 +7,7 @@ use shared::bundle::{Bundle, DIGESTS, GOLDEN, MANIFEST, PublicKey, SIGNATURE, Si
 use super::*;
 
 fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/chexseg-first")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/chexseg-edge")
 }
 
 /// A copy of the shipped bundle and a key, side by side.
@@ -63,7 +63,7 @@ fn signing_twice_gives_the_same_bytes_and_tells_the_model() {
     let bundle = create(&desk.bundle(), &desk.key).unwrap();
     let expected = Signature::Verified {
         key_id: desk.key.public().id(),
-        comment: "chexseg bundle chexseg-first 0.1.0".into(),
+        comment: "chexseg bundle chexseg-edge 0.2.0".into(),
     };
     assert_eq!(bundle.signature(), Some(&expected));
     assert_eq!(fs::read(desk.file(DIGESTS)).unwrap(), list, "the files are the same");
@@ -88,7 +88,7 @@ fn minisign_itself_verifies_our_signatures_and_we_its() {
         return;
     };
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.contains("chexseg bundle chexseg-first 0.1.0"), "{told}");
+    assert!(output.status.success() && told.contains("chexseg bundle chexseg-edge 0.2.0"), "{told}");
     // With our key file, by its own hand.
     let output = minisign(&["-Sm", "bundle/DIGESTS", "-s", "a.key", "-t", "theirs"]).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -136,7 +136,7 @@ fn what_is_no_whole_bundle_is_not_signed() {
     with_manifest("output = \"logits\"", "output = \"masks\"");
     let error = desk.refusal();
     assert!(error.contains("no output 'masks'"), "{error}");
-    with_manifest("version = \"0.1.0\"", "version = \"0.1.0\\n\"");
+    with_manifest("version = \"0.2.0\"", "version = \"0.2.0\\n\"");
     let error = desk.refusal();
     assert!(error.contains("manifest.toml") && error.contains("line break"), "{error}");
     with_manifest("", "");

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dataset::{DatasetError, data_root};
 use crate::examine::{Agent, Examination};
 use crate::export::{QuantizeChoice, Request, export};
-use crate::train::{ModelFile, RunDir};
+use crate::train::{ModelFile, RunDir, TeacherFile};
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -27,15 +27,19 @@ pub(super) struct Args {
     /// Secret key to sign the bundle with; `bundle keygen` makes one.
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    /// Export the model of the last step instead of the one that was best on validation
+    #[arg(long)]
+    last: bool,
     /// Arithmetic of the graph.
     #[arg(long, value_enum, default_value_t)]
     quantize: QuantizeChoice,
     /// The edge-agent that times each form [default: the one beside this program, if there is one]
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
-    /// A teacher of the model (best.safetensors), judged beside it; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    teacher: Vec<PathBuf>,
+    /// A teacher of the model, and of which classes, as `train` was given it: judged beside the model; may be given
+    /// several times.
+    #[arg(long, value_name = "FILE[=CLASS,…]")]
+    teacher: Vec<TeacherFile>,
     /// What `gallery` found of this model's bundle (examination.json), for the card.
     #[arg(long, value_name = "FILE")]
     examination: Option<PathBuf>,
@@ -48,7 +52,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
     // First: a wrong password must not cost an export.
     let key = args.sign_key.as_deref().map(load_key).transpose()?;
     let config = Config::load(&args.config)?;
-    let model = ModelFile::load(&RunDir::new(&args.run).best())?;
+    let run = RunDir::new(&args.run);
+    let model = ModelFile::load(&if args.last { run.final_model() } else { run.best() })?;
     let index = match data_root() {
         _ if config.data.is_empty() => None,
         Ok(root) => Some(config.index(&root)?),
@@ -59,8 +64,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, CliError> {
         Err(error) => return Err(error.into()),
     };
     let agent = Agent::find(args.agent.as_deref());
-    let teachers: Vec<ModelFile> =
-        args.teacher.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
+    let teachers = args.teacher.iter().map(TeacherFile::load).collect::<Result<Vec<_>, _>>()?;
     let examination = args.examination.as_deref().map(Examination::load).transpose()?;
     let request = Request {
         config: &config,

@@ -6,7 +6,7 @@ use super::{CliError, STOPPED, say};
 use crate::config::{Config, Stage, digest_of};
 use crate::dataset::file_digest;
 use crate::pipeline::{SegmenterInputs, data_digest};
-use crate::train::{Images, Job, Outcome, Session, Start, index_for};
+use crate::train::{Images, Job, Outcome, Session, Start, TeacherFile, index_for};
 
 /// Arguments of `pretrain`, and of `train` among others.
 #[derive(Debug, clap::Args)]
@@ -39,9 +39,9 @@ pub(super) struct TrainArgs {
     /// Learn from these pseudo-masks of the weak images too (masks.json of pseudo-masks).
     #[arg(long, value_name = "FILE")]
     pseudo: Option<PathBuf>,
-    /// Imitate this model; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    teacher: Vec<PathBuf>,
+    /// Imitate this model, in some classes only if these are named; may be given several times.
+    #[arg(long, value_name = "FILE[=CLASS,…]")]
+    teacher: Vec<TeacherFile>,
 }
 
 pub(super) fn pretrain(args: &PretrainArgs) -> Result<ExitCode, CliError> {
@@ -62,10 +62,15 @@ fn run(args: &PretrainArgs, stage: Stage, inputs: &SegmenterInputs) -> Result<Ex
     let index = index_for(&config, stage)?;
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
     let mut job = Job::new(&config, stage);
-    let read = inputs.pseudo.iter().chain(&inputs.teachers).map(|path| file_digest(path));
+    let teachers = inputs.teachers.iter().map(|teacher| &teacher.path);
+    let read = inputs.pseudo.iter().chain(teachers).map(|path| file_digest(path));
     let read: Vec<String> = read.collect::<Result<_, _>>()?;
     let data = data_digest(&index, &args.out)?;
-    let imitation = (!inputs.teachers.is_empty()).then_some(&config.distillation);
+    let imitation = (!inputs.teachers.is_empty()).then(|| {
+        let taught: Vec<&[String]> =
+            inputs.teachers.iter().map(|teacher| teacher.classes.as_slice()).collect();
+        (&config.distillation, taught)
+    });
     job.digest = digest_of(&serde_json::json!([job.digest, data, read, imitation]));
     let mut session = Session::open(job, &args.out, &start, context.device)?;
     let task =

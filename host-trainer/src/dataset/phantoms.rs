@@ -43,7 +43,17 @@ pub const DEVICE_RANGE: f32 = 256.0;
 impl PhantomSpec {
     /// The class that phantoms' devices are, if one of `labels` is.
     pub fn devices_class(&self, labels: &[String]) -> Option<usize> {
-        labels.iter().position(|label| structures(self, label).contains(&Structure::SupportDevices))
+        self.classes_of(labels, &[Structure::SupportDevices]).next()
+    }
+
+    /// The classes that together are the lungs, as far as `labels` have them.
+    pub fn lung_classes(&self, labels: &[String]) -> Vec<usize> {
+        self.classes_of(labels, &[Structure::LeftLung, Structure::RightLung]).collect()
+    }
+
+    fn classes_of(&self, labels: &[String], of: &[Structure]) -> impl Iterator<Item = usize> {
+        let is = |label: &String| structures(self, label).iter().any(|structure| of.contains(structure));
+        labels.iter().enumerate().filter(move |(_, label)| is(label)).map(|(class, _)| class)
     }
 }
 
@@ -84,10 +94,10 @@ pub fn phantom_pool(
 }
 
 /// Devices of as many phantoms as the pool has, on the model's grid: the image says what they attenuate, in shares of
-/// [`DEVICE_RANGE`], the one target where they are. Phantoms without devices are passed over.
+/// [`DEVICE_RANGE`], the targets where they and the lungs are. Phantoms without devices are passed over.
 pub fn device_pool(spec: &PhantomSpec, preprocess: &PreprocessSpec) -> Result<Vec<Sample>, DatasetError> {
     let size = preprocess.input_size;
-    ensure_room(&format!("devices of {} phantoms", spec.pool), (3 * spec.pool * size * size) as u64)?;
+    ensure_room(&format!("devices of {} phantoms", spec.pool), (4 * spec.pool * size * size) as u64)?;
     let drawn = |seed| PhantomParams::random(seed, size, size);
     let mut rng = stream_rng(spec.seed, Stream::Devices, 0);
     let with_devices = std::iter::repeat_with(|| drawn(rng.random()))
@@ -98,12 +108,13 @@ pub fn device_pool(spec: &PhantomSpec, preprocess: &PreprocessSpec) -> Result<Ve
         let params = &params[i];
         let devices =
             draw_devices(params).map_err(|source| DatasetError::Phantom { seed: params.seed, source })?;
+        let covered = |mask: Mask| Some(mask.data().iter().map(|&inside| inside * 255).collect());
         let share = |mm: &f32| (mm / DEVICE_RANGE * 65535.0).round() as u16;
         Ok(Sample {
             id: format!("devices/{i}"),
             letterbox: Letterbox::new(size, size, size),
             image: devices.thickness.iter().map(share).collect(),
-            targets: vec![Some(devices.mask.data().iter().map(|&inside| inside * 255).collect())],
+            targets: [devices.mask, devices.lungs].map(covered).into(),
         })
     })
 }

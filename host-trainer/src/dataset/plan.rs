@@ -31,10 +31,12 @@ pub struct PlanSpec {
 }
 
 /// Which radiographs get devices drawn onto them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceDraw {
     /// The class that devices are: its mask has to be known.
     pub class: usize,
+    /// The classes that are lungs. Where all are known, devices lie to them as they do in their phantom.
+    pub lungs: Vec<usize>,
     /// How often, 0..=1.
     pub probability: f64,
 }
@@ -135,7 +137,7 @@ impl BatchPlan {
 
     /// With devices of some phantom, if it is a radiograph whose turn it is.
     fn with_devices<'a>(&self, sample: Cow<'a, Sample>, draw: u64) -> Cow<'a, Sample> {
-        let (Some(devices), DrawKind::Real(_)) = (self.spec.devices, self.kind(draw)) else { return sample };
+        let (Some(devices), DrawKind::Real(_)) = (&self.spec.devices, self.kind(draw)) else { return sample };
         if !self.augment.enabled || sample.targets[devices.class].is_none() {
             return sample;
         }
@@ -145,7 +147,7 @@ impl BatchPlan {
         }
         let pool = &self.pools.devices;
         let of = &pool[rng.random_range(0..pool.len())];
-        Cow::Owned(draw_devices(&sample, devices.class, of, &self.augment, &mut rng))
+        Cow::Owned(draw_devices(&sample, devices, of, &self.augment, &mut rng))
     }
 
     fn radiograph(&self, nth: u64) -> Cow<'_, Sample> {
@@ -291,8 +293,11 @@ mod tests {
 
     #[test]
     fn devices_are_drawn_onto_radiographs_whose_mask_of_them_is_known_as_often_as_asked() {
-        let wire =
-            Sample { image: vec![5_000; 64].into(), targets: vec![Some(vec![255; 64].into())], ..sample(0) };
+        let wire = Sample {
+            image: vec![5_000; 64].into(),
+            targets: vec![Some(vec![255; 64].into()); 2],
+            ..sample(0)
+        };
         let plan = |class| {
             let pools = Pools {
                 strong: pool(4, 0),
@@ -300,7 +305,7 @@ mod tests {
                 devices: vec![wire.clone()],
                 ..Pools::default()
             };
-            let devices = Some(DeviceDraw { class, probability: 0.25 });
+            let devices = Some(DeviceDraw { class, lungs: Vec::new(), probability: 0.25 });
             let spec = PlanSpec { devices, phantom_share: 0.5, ..spec() };
             BatchPlan::new(spec, AugmentSpec::default(), pools).unwrap()
         };
@@ -316,7 +321,7 @@ mod tests {
         assert!((share - 0.25).abs() < 0.04, "{share}");
         assert!((0..200).all(|draw| !drawn(&unknown, draw)));
 
-        let devices = Some(DeviceDraw { class: 0, probability: 0.5 });
+        let devices = Some(DeviceDraw { class: 0, lungs: Vec::new(), probability: 0.5 });
         let pools = Pools { strong: pool(1, 0), ..Pools::default() };
         let none = BatchPlan::new(PlanSpec { devices, ..spec() }, AugmentSpec::default(), pools);
         assert!(none.unwrap_err().to_string().contains("devices"));

@@ -2,8 +2,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Sample;
 
-/// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6; 0 would make every pixel foreground).
-pub const CANDIDATES: usize = 19;
+/// How many thresholds are tried.
+pub const CANDIDATES: usize = 23;
+
+/// Thresholds that are tried: 0.05, 0.10, … 0.95 (design §5.6; 0 would make every pixel foreground), and some below: what
+/// is rare and faint is found at probabilities that never come near 0.05, and would seem not to be found at all.
+const THRESHOLDS: [f32; CANDIDATES] = [
+    0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7,
+    0.75, 0.8, 0.85, 0.9, 0.95,
+];
 
 /// Finds for every class the probability from which a pixel had best be foreground: the candidate of highest
 /// dataset-level IoU on validation images at model size. Ties go to the candidate nearest 0.5.
@@ -42,9 +49,9 @@ impl ThresholdSearch {
             let Some(truth) = sample.mask(class) else { continue };
             for (logit, &inside) in logits[class * plane..].iter().zip(truth.data()) {
                 let probability = 1.0 / (1.0 + (-logit).exp());
-                // A small excess, so that a probability of exactly 0.05·k reaches candidate k.
-                let reached = (probability * (CANDIDATES + 1) as f32 + 1e-4) as usize;
-                histogram[usize::from(inside)][reached.min(CANDIDATES)] += 1;
+                // A small excess, so that a probability of exactly a candidate reaches it.
+                let reached = THRESHOLDS.partition_point(|candidate| *candidate <= probability + 5e-6);
+                histogram[usize::from(inside)][reached] += 1;
             }
         }
     }
@@ -66,17 +73,14 @@ impl ThresholdSearch {
     }
 }
 
-/// The probability of a candidate.
+/// The probability of candidate k, from 1 on.
 fn threshold(k: usize) -> f32 {
-    k as f32 / (CANDIDATES + 1) as f32
+    THRESHOLDS[k - 1]
 }
 
 /// The logits of all candidates.
 pub fn threshold_logits() -> [f64; CANDIDATES] {
-    std::array::from_fn(|k| {
-        let p = (k + 1) as f64 / (CANDIDATES + 1) as f64;
-        (p / (1.0 - p)).ln()
-    })
+    THRESHOLDS.map(|p| (f64::from(p) / (1.0 - f64::from(p))).ln())
 }
 
 /// Every candidate with its IoU; nothing where the class is nowhere.
@@ -90,9 +94,9 @@ fn candidates(outside: &[u64], inside: &[u64]) -> impl Iterator<Item = (usize, f
 }
 
 fn best(outside: &[u64], inside: &[u64]) -> Option<(f32, f64)> {
-    let off_centre = |k: usize| k.abs_diff(CANDIDATES.div_ceil(2));
+    let off_centre = |k: usize| (threshold(k) - 0.5).abs();
     candidates(outside, inside)
-        .max_by(|(a, x), (b, y)| x.total_cmp(y).then(off_centre(*b).cmp(&off_centre(*a))))
+        .max_by(|(a, x), (b, y)| x.total_cmp(y).then(off_centre(*b).total_cmp(&off_centre(*a))))
         .map(|(k, iou)| (threshold(k), iou))
 }
 
@@ -126,13 +130,13 @@ mod tests {
     fn the_curve_holds_every_candidate_and_the_chosen_one() {
         let mut search = ThresholdSearch::new(2);
         search.histograms[0][1][CANDIDATES] = 3;
-        search.histograms[0][0][4] = 1;
+        search.histograms[0][0][8] = 1;
         let curves = search.curves(&["a".into(), "b".into()]);
         // Nobody annotates b.
         assert_eq!(curves.len(), 1);
         assert_eq!((curves[0].label.as_str(), curves[0].chosen), ("a", 0.5));
         assert_eq!(curves[0].points.len(), CANDIDATES);
-        assert_eq!((curves[0].points[0], curves[0].points[4].1), ((0.05, 0.75), 1.0));
+        assert_eq!((curves[0].points[0], curves[0].points[8].1), ((0.005, 0.75), 1.0));
     }
 
     #[test]
@@ -140,6 +144,11 @@ mod tests {
         assert_eq!(search([0.9, 0.1, 0.1, 0.1], Some([1, 0, 0, 0])), Some((0.5, 1.0)));
         let (threshold, _) = search([0.95, 0.949, 0.1, 0.1], Some([1, 0, 0, 0])).unwrap();
         assert_eq!(threshold, 0.95);
+    }
+
+    #[test]
+    fn what_is_found_at_small_probabilities_only_is_found() {
+        assert_eq!(search([0.012, 0.009, 0.002, 0.001], Some([1, 0, 0, 0])), Some((0.01, 1.0)));
     }
 
     #[test]

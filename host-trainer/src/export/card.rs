@@ -147,7 +147,7 @@ fn compared(t: &mut String, metrics: &[Metric], teachers: &Report) -> std::fmt::
 
 /// What scores are worth.
 fn probabilities(t: &mut String, manifest: &Manifest, ladder: &Ladder) -> std::fmt::Result {
-    let [before, after] = &ladder.reliability;
+    let [before, after] = ladder.chosen().reliability();
     if after.is_empty() {
         return Ok(());
     }

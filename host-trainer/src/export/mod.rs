@@ -33,7 +33,7 @@ use crate::evaluate::{Judge, Measure, Predictor, Report};
 use crate::examine::{Agent, Examination};
 use crate::net::{first_output_only, fold_batch_norm};
 use crate::onnx::{self, INPUT, OUTPUT};
-use crate::train::{ModelFile, Teachers, validation_samples};
+use crate::train::{ModelFile, Teacher, Teachers, validation_samples};
 
 /// What to export and how.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Request<'a> {
     /// The device's program, which times the forms; none: they are not timed.
     pub agent: Option<&'a Agent>,
     /// The ensemble that taught the model, judged beside it; empty: none.
-    pub teachers: &'a [ModelFile],
+    pub teachers: &'a [Teacher],
     /// What the edge agent made of this very graph, for the card; none: the card says nothing of it.
     pub examination: Option<&'a Examination>,
     /// Folder of the bundle.
@@ -175,7 +175,7 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
 /// Teachers as one model: the mean of their probabilities, with thresholds of its own.
 fn ensemble(
     config: &Config,
-    teachers: &[ModelFile],
+    teachers: &[Teacher],
     validation: &[Sample],
     device: Device,
 ) -> Result<Predictor<'static>, ExportError> {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{Config, Init, Stage};
 use crate::dataset::{Index, Record, Split};
-use crate::train::{Outcome, Roles, RunDir};
+use crate::train::{Outcome, Roles, RunDir, TeacherFile};
 
 /// How long to wait before asking again whether another process has finished a step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -222,7 +222,7 @@ impl<'a> Runner<'a> {
                     inputs.pseudo = Some(input(next).file("masks.json"));
                     next += 1;
                 }
-                inputs.teachers = (next..step.inputs.len()).map(best).collect();
+                inputs.teachers = (next..step.inputs.len()).map(|i| TeacherFile::of_all(best(i))).collect();
                 let config = config.for_arm(arm, step.seed)?;
                 return train_segmenter(context, &config, Stage::Train, &roles, &inputs, digest, out);
             }

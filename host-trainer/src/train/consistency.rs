@@ -233,7 +233,9 @@ mod tests {
             validation: Vec::new(),
         };
         let model = crate::train::ModelFile { info, params: net(2).to_params() };
-        let teachers = Teachers::new(&config, &[model], Device::Cpu).unwrap();
+        let teachers =
+            Teachers::new(&config, &[crate::train::Teacher { model, classes: Vec::new() }], Device::Cpu)
+                .unwrap();
         let plane = vec![0.3_f32; 2 * 64 * 64];
         let view = StrongView { images: plane.clone(), pasted: vec![1.0; plane.len()] };
         let batch = UnlabeledBatch {

@@ -1,7 +1,7 @@
 use tch::{Device, Kind, Reduction, TchError, Tensor, no_grad};
 
 use super::upload::upload;
-use super::{ModelFile, TrainError};
+use super::{Teacher, TrainError};
 use crate::config::{Config, DistillationSpec, Stage};
 use crate::net::{Mode, TorchNet, TorchNetError};
 
@@ -10,28 +10,36 @@ use crate::net::{Mode, TorchNet, TorchNetError};
 pub struct Teachers {
     spec: DistillationSpec,
     nets: Vec<TorchNet>,
+    /// Of each network, 1 × C × 1 × 1: its share in the answer. The shares in a class add up to 1.
+    shares: Vec<Tensor>,
     /// 1 × C × 1 × 1: 1 for a class that is imitated, else 0; none: all are.
     about: Option<Tensor>,
 }
 
 impl Teachers {
     /// Teachers from model files of the configuration's classes and preprocessing.
-    pub fn new(config: &Config, models: &[ModelFile], device: Device) -> Result<Self, TrainError> {
-        for model in models {
-            model.info.require(config, &Stage::SEGMENTERS)?;
+    ///
+    /// # Errors
+    /// If a model is of something else, names a class that there is not, or if nobody teaches a class that is to be
+    /// imitated.
+    pub fn new(config: &Config, teachers: &[Teacher], device: Device) -> Result<Self, TrainError> {
+        for teacher in teachers {
+            teacher.model.info.require(config, &Stage::SEGMENTERS)?;
         }
-        let net = |model: &ModelFile| TorchNet::from_params(&model.info.graph, &model.params, device);
-        let nets = models.iter().map(net).collect::<Result<_, _>>()?;
+        let net =
+            |Teacher { model, .. }: &Teacher| TorchNet::from_params(&model.info.graph, &model.params, device);
+        let nets = teachers.iter().map(net).collect::<Result<_, _>>()?;
         let spec = config.distillation.clone();
+        let plane = |of: &[f32]| upload(of, &[1, of.len() as i64, 1, 1], device);
+        let shares = shares(config, teachers)?.iter().map(|of| plane(of)).collect::<Result<_, _>>()?;
         let about = match spec.classes.is_empty() {
             true => None,
             false => {
                 let asked = config.classes.iter().map(|class| spec.classes.contains(&class.label));
-                let asked: Vec<f32> = asked.map(|asked| if asked { 1.0 } else { 0.0 }).collect();
-                Some(upload(&asked, &[1, asked.len() as i64, 1, 1], device)?)
+                Some(plane(&asked.map(|asked| if asked { 1.0 } else { 0.0 }).collect::<Vec<f32>>())?)
             }
         };
-        Ok(Self { spec, nets, about })
+        Ok(Self { spec, nets, shares, about })
     }
 
     /// Binary cross-entropy between σ(s/T) and the teachers' mean σ(t/T), times T² so that its gradient does not
@@ -67,16 +75,47 @@ impl Teachers {
         self.answer(images, self.spec.temperature)
     }
 
-    /// The mean over the teachers of σ(t/T).
+    /// The mean of σ(t/T) over the teachers of each class.
     pub(crate) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TorchNetError> {
         no_grad(|| {
-            let soft = |net: &TorchNet| -> Result<Tensor, TorchNetError> {
-                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(temperature)?.f_sigmoid()?)
+            let soft = |(net, share): (&TorchNet, &Tensor)| -> Result<Tensor, TorchNetError> {
+                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(temperature)?.f_sigmoid()?.f_mul(share)?)
             };
-            let answers: Vec<Tensor> = self.nets.iter().map(soft).collect::<Result<_, _>>()?;
-            Ok(Tensor::f_stack(&answers, 0)?.f_mean_dim([0_i64].as_slice(), false, None)?)
+            let answers: Vec<Tensor> =
+                self.nets.iter().zip(&self.shares).map(soft).collect::<Result<_, _>>()?;
+            Ok(Tensor::f_stack(&answers, 0)?.f_sum_dim_intlist([0_i64].as_slice(), false, None)?)
         })
     }
+}
+
+/// By teacher and class: the teachers of a class share in it equally. In a class that nobody teaches and that is not to be
+/// imitated all of them do.
+fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainError> {
+    let labels = config.labels();
+    for label in teachers.iter().flat_map(|teacher| &teacher.classes) {
+        if !labels.contains(label) {
+            return Err(TrainError::Taught { class: label.clone(), reason: "is none of the classes" });
+        }
+    }
+    let teaches =
+        |teacher: &Teacher, label: &String| teacher.classes.is_empty() || teacher.classes.contains(label);
+    let mut shares = vec![Vec::new(); teachers.len()];
+    for label in &labels {
+        let mut taught: Vec<bool> = teachers.iter().map(|teacher| teaches(teacher, label)).collect();
+        let imitated = &config.distillation.classes;
+        if !taught.contains(&true) {
+            if imitated.is_empty() || imitated.contains(label) {
+                let reason = "has no teacher; name one, or leave it out of distillation.classes";
+                return Err(TrainError::Taught { class: label.clone(), reason });
+            }
+            taught.fill(true);
+        }
+        let each = 1.0 / taught.iter().filter(|taught| **taught).count() as f32;
+        for (share, taught) in shares.iter_mut().zip(taught) {
+            share.push(if taught { each } else { 0.0 });
+        }
+    }
+    Ok(shares)
 }
 
 /// Pixel by pixel.
@@ -100,7 +139,7 @@ mod tests {
 
     fn teachers(about: Option<Tensor>) -> Teachers {
         let spec = DistillationSpec { weight: 3.0, temperature: 2.0, unlabeled: true, classes: Vec::new() };
-        Teachers { spec, nets: Vec::new(), about }
+        Teachers { spec, nets: Vec::new(), shares: Vec::new(), about }
     }
 
     fn plane(values: [f32; 4]) -> Tensor {
@@ -132,6 +171,35 @@ mod tests {
         assert_eq!(loss(other), loss(one));
         let alone = teachers(None).loss_inside(&plane(one), &taught.narrow(1, 0, 1), &inside).unwrap();
         assert!((loss(other) - alone.double_value(&[])).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_teachers_of_a_class_share_in_it_equally() {
+        let mut config = crate::config::tiny("");
+        let info = crate::train::ModelInfo {
+            graph: config.graph(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage: Stage::Train,
+            step: 1,
+            total_steps: 1,
+            seed: 2,
+            validation: Vec::new(),
+        };
+        let teacher = |classes: &[&str]| Teacher {
+            model: crate::train::ModelFile { info: info.clone(), params: crate::net::Params::default() },
+            classes: classes.iter().map(|class| (*class).to_owned()).collect(),
+        };
+        let of = |config: &Config, teachers: &[Teacher]| {
+            shares(config, teachers).map_err(|error| error.to_string())
+        };
+        let three = [teacher(&[]), teacher(&["heart"]), teacher(&[])];
+        assert_eq!(of(&config, &three).unwrap(), [[0.5, 1.0 / 3.0], [0.0, 1.0 / 3.0], [0.5, 1.0 / 3.0]]);
+        let heart = [teacher(&["heart"])];
+        assert!(of(&config, &heart).unwrap_err().contains("left_lung has no teacher"));
+        assert!(of(&config, &[teacher(&["cor"])]).unwrap_err().contains("cor is none"));
+        config.distillation.classes = vec!["heart".into()];
+        assert_eq!(of(&config, &heart).unwrap(), [[1.0, 1.0]]);
     }
 
     #[test]

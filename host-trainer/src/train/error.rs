@@ -39,6 +39,14 @@ pub enum TrainError {
     /// libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+    /// A class without a teacher, or a teacher of no class.
+    #[error("teachers: {class} {reason}")]
+    Taught {
+        /// The class.
+        class: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Optimizer moments that do not fit the network.
     #[error("the checkpoint's optimizer state: {0}")]
     Moments(ParamsError),

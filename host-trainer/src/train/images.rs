@@ -112,16 +112,19 @@ impl Images {
     pub fn task(self, config: &Config, stage: Stage, device: Device) -> Result<Segmentation, TrainError> {
         let spec = config.stage(stage);
         let consistency = config.consistency.clone().filter(|_| stage == Stage::Train);
-        let preprocess = &config.preprocess;
+        let (preprocess, labels) = (&config.preprocess, config.labels());
         let plan = PlanSpec {
             seed: config.seed,
             batch: spec.batch,
             phantom_share: if stage == Stage::Pretrain { 1.0 } else { spec.phantom_share },
             strong_weight: spec.strong_weight,
             unlabeled: consistency.as_ref().map(|spec| spec.views.clone()),
-            devices: (config.phantom.devices_class(&config.labels()))
-                .filter(|_| spec.drawn_devices > 0.0)
-                .map(|class| DeviceDraw { class, probability: spec.drawn_devices }),
+            devices: (config.phantom.devices_class(&labels)).filter(|_| spec.drawn_devices > 0.0).map(
+                |class| {
+                    let lungs = config.phantom.lung_classes(&labels);
+                    DeviceDraw { class, lungs, probability: spec.drawn_devices }
+                },
+            ),
             mean: preprocess.mean,
             std: preprocess.std,
         };

@@ -45,6 +45,8 @@ mod session;
 #[cfg(feature = "torch")]
 mod task;
 #[cfg(feature = "torch")]
+mod teacher;
+#[cfg(feature = "torch")]
 mod trainer;
 #[cfg(feature = "torch")]
 pub(crate) mod upload;
@@ -85,6 +87,8 @@ pub(crate) use segmentation::upload_batch;
 pub use session::{Outcome, Session, Start};
 #[cfg(feature = "torch")]
 pub use task::{Nets, Scores, Task};
+#[cfg(feature = "torch")]
+pub use teacher::{Teacher, TeacherFile};
 #[cfg(feature = "torch")]
 pub use trainer::{StepReport, Trainer};
 #[cfg(feature = "torch")]

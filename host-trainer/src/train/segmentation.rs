@@ -145,29 +145,31 @@ mod tests {
             task.loss(nets, &batch).unwrap()
         };
         let alone = loss(&task).double_value(&[]);
-        let model = crate::train::ModelFile {
-            info: crate::train::ModelInfo {
-                graph: config.graph(),
-                labels: config.labels(),
-                preprocess: config.preprocess.clone(),
-                stage: Stage::Train,
-                step: 1,
-                total_steps: 1,
-                seed: 2,
-                validation: Vec::new(),
+        let mut teacher = crate::train::Teacher {
+            classes: Vec::new(),
+            model: crate::train::ModelFile {
+                info: crate::train::ModelInfo {
+                    graph: config.graph(),
+                    labels: config.labels(),
+                    preprocess: config.preprocess.clone(),
+                    stage: Stage::Train,
+                    step: 1,
+                    total_steps: 1,
+                    seed: 2,
+                    validation: Vec::new(),
+                },
+                params: net(2).to_params(),
             },
-            params: net(2).to_params(),
         };
-        task.teachers = Some(Teachers::new(&config, std::slice::from_ref(&model), Device::Cpu).unwrap());
+        task.teachers = Some(Teachers::new(&config, std::slice::from_ref(&teacher), Device::Cpu).unwrap());
         let taught = loss(&task);
         assert!(taught.double_value(&[]) > alone);
         taught.backward();
         let gradient = student.trainable().into_iter().find(|(name, _)| name == "segmentation_head.0.weight");
         assert!(from_tensor(&gradient.unwrap().1.grad()).data.iter().any(|v| *v != 0.0));
 
-        let mut other = model;
-        other.info.labels.reverse();
-        let error = Teachers::new(&config, &[other], Device::Cpu).unwrap_err().to_string();
+        teacher.model.info.labels.reverse();
+        let error = Teachers::new(&config, &[teacher], Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("heart, left_lung"), "{error}");
     }
 }

@@ -24,18 +24,12 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Nothing along any ray.
-    pub(super) fn empty(view: View) -> Self {
+    /// The cavity alone: lungs with their masks, and the heart.
+    pub(super) fn cavity(view: View, thorax: &Thorax) -> Self {
         let (rows, cols) = (view.rows, view.cols);
         let plane = || Plane::zeros(rows, cols);
         let masks = Structure::ALL.map(|s| (s, Mask::empty(rows, cols))).into();
-        Self { lung: plane(), filling: plane(), solid: plane(), masks }
-    }
-
-    /// The cavity alone: lungs with their masks, and the heart.
-    pub(super) fn cavity(view: View, thorax: &Thorax) -> Self {
-        let mut layers = Self::empty(view);
-        let (rows, cols) = (view.rows, view.cols);
+        let mut layers = Self { lung: plane(), filling: plane(), solid: plane(), masks };
         let empty = || vec![0u8; rows * cols];
         let (mut left, mut right, mut heart) = (empty(), empty(), empty());
         for row in 0..rows {

@@ -103,6 +103,8 @@ pub struct DrawnDevices {
     pub thickness: Vec<f32>,
     /// Where they lie; empty where there are none.
     pub mask: Mask,
+    /// Both lung fields of the phantom, to lay them where they belong.
+    pub lungs: Mask,
 }
 
 /// Draws the devices of [`PhantomParams::findings`] where [`render`] draws them, and nothing else: to lay them over
@@ -113,10 +115,12 @@ pub struct DrawnDevices {
 pub fn draw_devices(params: &PhantomParams) -> Result<DrawnDevices, PhantomError> {
     params.validate()?;
     let (thorax, view) = projection(params);
-    let mut layers = layers::Layers::empty(view);
+    let mut layers = layers::Layers::cavity(view, &thorax);
     devices::draw(&mut layers, view, &thorax, &params.findings.devices, params.seed);
+    let mut lungs = layers.mask(Structure::LeftLung).clone();
+    lungs.merge(layers.mask(Structure::RightLung));
     let mask = layers.mask(Structure::SupportDevices).clone();
-    Ok(DrawnDevices { thickness: layers.solid.data, mask })
+    Ok(DrawnDevices { thickness: layers.solid.data, mask, lungs })
 }
 
 fn projection(params: &PhantomParams) -> (thorax::Thorax, view::View) {

@@ -136,6 +136,10 @@ fn devices_drawn_alone_lie_where_the_phantom_has_them() {
     let alone = draw_devices(&params).unwrap();
     assert_eq!(&alone.mask, draw(&params).mask(Structure::SupportDevices));
     assert_eq!(alone.thickness.len(), 192 * 160);
+    let whole = draw(&PhantomParams { findings: Findings::default(), ..params.clone() });
+    let mut lungs = whole.mask(Structure::LeftLung).clone();
+    lungs.merge(whole.mask(Structure::RightLung));
+    assert_eq!(alone.lungs, lungs);
     for (thickness, inside) in alone.thickness.iter().zip(alone.mask.data()) {
         assert_eq!(*thickness > 0.0, *inside != 0);
     }

@@ -48,6 +48,15 @@ impl Field {
         Self { size, affine: [row(x), row(y)], control }
     }
 
+    /// Each axis by itself, x and y: what lies at the first place comes to the second, larger by the third.
+    pub(super) fn stretched([x, y]: [(f32, f32, f32); 2], size: usize) -> Self {
+        let centre = size as f32 / 2.0;
+        // Back from the output: from + (v − to) / scale, each relative to the centre.
+        let shift = |(from, to, scale): (f32, f32, f32)| from - centre - (to - centre) / scale;
+        let affine = [[1.0 / x.2, 0.0, shift(x)], [0.0, 1.0 / y.2, shift(y)]];
+        Self { size, affine, control: Vec::new() }
+    }
+
     pub(super) fn apply(&self, sample: &Sample) -> Warped {
         let size = self.size;
         let letterbox = &sample.letterbox;

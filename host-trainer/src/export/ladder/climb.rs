@@ -75,7 +75,6 @@ impl Climb<'_> {
             chosen: 0,
             validation_name: "",
             sensitive: Vec::new(),
-            reliability: [Vec::new(), Vec::new()],
             remarks: Vec::new(),
         };
         if choice == QuantizeChoice::Int8 {
@@ -86,8 +85,6 @@ impl Climb<'_> {
             self.finetuned(&mut ladder, &mut best)?;
             ladder.chosen = best.rung;
         }
-        let shipped = &mut ladder.rungs[ladder.chosen];
-        ladder.reliability = shipped.calibrate(self.config, self.validation, self.device)?;
         Ok(ladder)
     }
 
@@ -241,8 +238,8 @@ mod tests {
     use crate::net::fold_batch_norm;
     use crate::train::validation_samples;
 
-    /// What parts in f32 must gain; and the fit of temperatures may move a threshold by a step.
-    const MARGIN: f64 = 0.01;
+    /// What parts in f32 must gain.
+    const MARGIN: f64 = 0.001;
 
     /// A ladder of untrained weights that is fine-tuned whatever 8 bits cost.
     fn ladder(index: Option<&Index>, extra: &str) -> Ladder {

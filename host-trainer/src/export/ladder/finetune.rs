@@ -6,7 +6,7 @@ use crate::dataset::{Index, Loader};
 use crate::export::ExportError;
 use crate::net::Params;
 use crate::quantize::QuantizedGraph;
-use crate::train::{Images, Job, ModelFile, ModelInfo, Progress, Teachers, Trainer, Window};
+use crate::train::{Images, Job, ModelFile, ModelInfo, Progress, Teacher, Teachers, Trainer, Window};
 
 /// Trains the folded network further, rounded as `quantized` says, on what the stage `train` learns from, beside the f32
 /// network's advice. Gives the average of its weights.
@@ -24,13 +24,15 @@ pub(super) fn finetune(
         ema_decay: 0.98,
         ..train.clone()
     };
-    let config = Config { train, consistency: None, ..climb.config.clone() };
+    let mut config = Config { train, consistency: None, ..climb.config.clone() };
+    config.distillation.classes.clear();
     // The f32 network that is folded too: what it knows shall not be lost.
     let info = ModelInfo { graph: climb.graph.clone(), stage: Stage::Train, ..climb.model.info.clone() };
     let exact = ModelFile { info, params: climb.params.clone() };
     let begin = ModelFile { params: quantized.params.clone(), ..exact.clone() };
     let mut task =
         Images::of_splits(&config, Stage::Train, index, None)?.task(&config, Stage::Train, climb.device)?;
+    let exact = Teacher { model: exact, classes: Vec::new() };
     task.teachers = Some(Teachers::new(&config, slice::from_ref(&exact), climb.device)?);
     let job = Job { graph: quantized.graph.clone(), ..Job::new(&config, Stage::Train) };
     let (mut trainer, _) = Trainer::new(&job, climb.device, Some(&begin))?;

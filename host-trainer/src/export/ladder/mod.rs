@@ -7,8 +7,6 @@ mod rung;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::ClassReliability;
-
 pub use climb::Climb;
 pub use rung::Rung;
 
@@ -32,8 +30,6 @@ pub struct Ladder {
     /// The units that suffer most from 8 bits, by name, the worst first: mean squared error of the logits when the unit
     /// alone is quantized.
     pub sensitive: Vec<(String, f64)>,
-    /// How far the shipped form's probabilities on validation are what they say, before and after temperatures.
-    pub reliability: [Vec<ClassReliability>; 2],
     /// What was left out, and why.
     pub remarks: Vec<String>,
 }

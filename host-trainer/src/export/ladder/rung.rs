@@ -9,7 +9,7 @@ use crate::net::{Graph, Params, TorchNet};
 use crate::onnx::{ModelInfo, write_f32, write_qdq};
 use crate::quantize::{QuantizedGraph, QuantizedNet};
 
-/// One form of the network, with thresholds that are best for it on validation.
+/// One form of the network, with the temperatures and thresholds that are best for it on validation.
 #[derive(Debug)]
 pub struct Rung {
     /// How it is named in tables.
@@ -21,6 +21,7 @@ pub struct Rung {
     form: Form,
     classes: Vec<ClassSpec>,
     iou: Vec<Option<f64>>,
+    reliability: [Vec<ClassReliability>; 2],
 }
 
 #[derive(Debug)]
@@ -44,30 +45,26 @@ impl Rung {
             Form::Int8(quantized) => write_qdq(quantized, size, info)?,
         };
         let classes = config.classes.iter().map(|c| c.spec(0.5)).collect();
-        let mut rung = Self { name, bytes, latency_ms: None, form, classes, iou: Vec::new() };
-        let mut predictor = rung.predictor(config, device)?;
-        let iou = predictor.fit_thresholds(validation)?;
-        let classes = predictor.classes().to_vec();
-        (rung.iou, rung.classes) = (iou, classes);
-        Ok(rung)
-    }
-
-    /// Fits temperatures, and thresholds anew to the calibrated probabilities. Gives the expected calibration errors by
-    /// class before and after.
-    pub(super) fn calibrate(
-        &mut self,
-        config: &Config,
-        validation: &[Sample],
-        device: Device,
-    ) -> Result<[Vec<ClassReliability>; 2], ExportError> {
+        let mut rung = Self {
+            name,
+            bytes,
+            latency_ms: None,
+            form,
+            classes,
+            iou: Vec::new(),
+            reliability: [Vec::new(), Vec::new()],
+        };
         let labels = config.labels();
-        let mut predictor = self.predictor(config, device)?;
+        let mut predictor = rung.predictor(config, device)?;
         let before = predictor.fit(validation)?.reliability.diagrams(&labels);
         predictor.fit_temperatures(validation)?;
+        // Thresholds anew, to the calibrated probabilities.
         let fitted = predictor.fit(validation)?;
-        self.iou = fitted.thresholds.best().into_iter().map(|best| best.map(|(_, iou)| iou)).collect();
-        self.classes = predictor.classes().to_vec();
-        Ok([before, fitted.reliability.diagrams(&labels)])
+        let classes = predictor.classes().to_vec();
+        rung.iou = fitted.thresholds.best().into_iter().map(|best| best.map(|(_, iou)| iou)).collect();
+        rung.reliability = [before, fitted.reliability.diagrams(&labels)];
+        rung.classes = classes;
+        Ok(rung)
     }
 
     /// The form with pre- and postprocessing, at its thresholds.
@@ -90,7 +87,12 @@ impl Rung {
         }
     }
 
-    /// Classes with fitted thresholds.
+    /// How far its probabilities on validation are what they say, before and after temperatures.
+    pub fn reliability(&self) -> [&[ClassReliability]; 2] {
+        [0, 1].map(|i| self.reliability[i].as_slice())
+    }
+
+    /// Classes with fitted temperatures and thresholds.
     pub fn classes(&self) -> &[ClassSpec] {
         &self.classes
     }
@@ -131,6 +133,7 @@ mod tests {
             form: nothing,
             classes: Vec::new(),
             iou: iou.into(),
+            reliability: Default::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Context, train};
 use crate::config::{Config, Stage};
 use crate::pipeline::PipelineError;
 use crate::pseudo::PseudoMasks;
-use crate::train::{Images, Job, ModelFile, Outcome, Roles, Segmentation, Teachers, TrainError};
+use crate::train::{Images, Job, Outcome, Roles, Segmentation, TeacherFile, Teachers, TrainError};
 
 /// What a segmenter learns from beside images.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +13,8 @@ pub struct SegmenterInputs {
     pub init: Option<PathBuf>,
     /// Pseudo-masks of the weak images.
     pub pseudo: Option<PathBuf>,
-    /// Model files of its teachers.
-    pub teachers: Vec<PathBuf>,
+    /// Its teachers.
+    pub teachers: Vec<TeacherFile>,
 }
 
 impl SegmenterInputs {
@@ -29,9 +29,8 @@ impl SegmenterInputs {
         let pseudo = self.pseudo.as_deref().map(PseudoMasks::load).transpose()?;
         let mut task = images(pseudo.as_ref())?.task(config, stage, context.device)?;
         if !self.teachers.is_empty() {
-            let models: Vec<ModelFile> =
-                self.teachers.iter().map(|path| ModelFile::load(path)).collect::<Result<_, _>>()?;
-            task.teachers = Some(Teachers::new(config, &models, context.device)?);
+            let teachers = self.teachers.iter().map(TeacherFile::load).collect::<Result<Vec<_>, _>>()?;
+            task.teachers = Some(Teachers::new(config, &teachers, context.device)?);
         }
         Ok(task)
     }
