@@ -26,7 +26,7 @@ fn codes(result: &ResultEnvelope) -> Vec<&str> {
 fn a_phantoms_heart_is_measured_and_its_inversion_seen() {
     let setup = AgentSetup::new(AGENT, 1);
     let (plain, inverted) = (setup.inbox().join("plain.png"), setup.inbox().join("inverted.png"));
-    let phantom = phantom_png(&plain, 5, 500, 500);
+    let phantom = phantom_png(&plain, 11, 500, 500);
     let mut image = image::open(&plain).unwrap();
     image.invert();
     image.save(&inverted).unwrap();
