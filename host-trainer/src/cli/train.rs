@@ -6,7 +6,7 @@ use super::{CliError, STOPPED, say};
 use crate::config::{Config, Stage, digest_of};
 use crate::dataset::file_digest;
 use crate::pipeline::{SegmenterInputs, data_digest};
-use crate::train::{Images, Job, Outcome, Session, Start, TeacherFile, index_for};
+use crate::train::{Images, Outcome, Session, Start, TeacherFile, index_for};
 
 /// Arguments of `pretrain`, and of `train` among others.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ fn run(args: &PretrainArgs, stage: Stage, inputs: &SegmenterInputs) -> Result<Ex
     let config = config.with_seed(seed);
     let index = index_for(&config, stage)?;
     let start = if args.resume { Start::Resume } else { Start::New { init: args.init.clone() } };
-    let mut job = Job::new(&config, stage);
+    let mut job = inputs.job(&config, stage);
     let teachers = inputs.teachers.iter().map(|teacher| &teacher.path);
     let read = inputs.pseudo.iter().chain(teachers).map(|path| file_digest(path));
     let read: Vec<String> = read.collect::<Result<_, _>>()?;

@@ -165,7 +165,10 @@ fn figures(
 ) -> Vec<ReportRow> {
     let own: Vec<usize> = (0..judge.own_classes()).collect();
     let of_class = |(class, label)| (label, Figure::of_class(class, protocol, measure));
-    let singles = judge.labels().into_iter().enumerate().map(of_class);
+    // Of a class that no expert saw there is nothing to tell but false alarms, which an IoU of zero does not count.
+    let seen = |class: &usize| Figure::mean(images, &[*class], protocol, measure).is_some();
+    let labels = judge.labels();
+    let singles = labels.into_iter().enumerate().filter(|(class, _)| seen(class)).map(of_class);
     let mean = Figure::mean(images, &own, protocol, measure).map(|figure| (MEAN_CLASS.to_owned(), figure));
     let row = |(class, figure): (String, Figure)| {
         let interval = bootstrap(images, seed, RESAMPLES, &figure)?;
@@ -251,6 +254,19 @@ mod tests {
         let n = |class: &str| Protocol::ALL.map(|p| report.find("all", class, p, Measure::Iou).unwrap().n);
         assert_eq!((n("a"), n(MEAN_CLASS)), ([2, 1, 2], [2, 1, 2]));
         assert!(report.table().to_string().contains("1.0000 [n < 5 patients], n 1"));
+    }
+
+    #[test]
+    fn a_class_that_no_expert_saw_has_no_row() {
+        let mut alarm = image("x", "2", [Some(10), Some(0), None]);
+        if let Some(counts) = &mut alarm.classes[1] {
+            (counts.source.truth, counts.model.truth) = (0, 0);
+        }
+        let images = [image("x", "1", [Some(10), None, None]), alarm, image("y", "3", [None, Some(5), None])];
+        let report = Report::new(&judge(), Split::StrongTest, &images, 1);
+        let find = |source: &str| report.find(source, "b", Protocol::Dataset, Measure::Iou);
+        assert!(find("x").is_none() && find("y").is_some());
+        assert_eq!(find("all").unwrap().n, 2, "the false alarm counts where the class was seen");
     }
 
     #[test]

@@ -264,6 +264,8 @@ mod tests {
             step: 1,
             total_steps: 1,
             seed: 1,
+            teachers: 0,
+            pseudo_masks: false,
             validation: vec![None, None],
         };
         ModelFile { params: he_init(&info.graph, 1), info }

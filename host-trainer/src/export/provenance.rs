@@ -38,10 +38,13 @@ pub(super) fn training_record(
     if info.stage == Stage::Train && config.train.phantom_share > 0.0 {
         sources.push(phantoms("training, beside radiographs"));
     }
+    let training = info.stage == Stage::Train;
+    let unmasked = training && (config.consistency.is_some() || config.train.negatives || info.pseudo_masks);
     let mut files: BTreeMap<(String, &str), Vec<PathBuf>> = BTreeMap::new();
     for record in index.map_or(&[][..], |index| &index.records) {
         let usage = match record.split {
-            Split::StrongTrain if info.stage == Stage::Train => "training",
+            Split::StrongTrain if training => "training",
+            Split::Weak if unmasked => "training, without expert masks",
             Split::StrongVal => "thresholds, model selection, calibration",
             Split::StrongTest => "final figures only",
             _ => continue,
@@ -78,29 +81,54 @@ pub(super) fn training_record(
     })
 }
 
+/// What was done, in words, from what the configuration and the model file say of it.
 fn method(config: &Config, model: &ModelFile) -> String {
     let info = &model.info;
     let spec = config.stage(info.stage);
     let earlier = info.total_steps - info.step;
-    let mut text = String::new();
-    if earlier > 0 {
-        text += &format!("Pretrained on phantoms for {earlier} steps, then ");
-    }
+    let begin = if earlier > 0 {
+        format!("After {earlier} steps of earlier stages, trained")
+    } else {
+        "Trained".into()
+    };
     let images = match (info.stage, spec.phantom_share) {
         (Stage::Pretrain, _) => "phantoms".to_owned(),
         (Stage::Classifier | Stage::Edges, _) => "image-level labels".to_owned(),
         (Stage::Train, 0.0) => "expert masks".to_owned(),
         (Stage::Train, share) => format!("expert masks with {:.0}% phantoms", share * 100.0),
     };
-    text += &format!(
-        "trained on {images} for {} steps of {} images (AdamW, learning rate {:e} with warm-up and cosine, BCE × {} + \
-         Dice × {}, augmentation); the moving average of the weights with the best validation IoU.",
-        info.step, spec.batch, spec.learning_rate, spec.bce_weight, spec.dice_weight
-    );
-    if let Some(first) = text.get(..1) {
-        text = first.to_uppercase() + &text[1..];
+    let mut with = Vec::new();
+    if info.stage == Stage::Train {
+        if info.pseudo_masks {
+            with.push("pseudo-masks from saliency".to_owned());
+        }
+        if spec.drawn_devices > 0.0 {
+            with.push(format!(
+                "devices of phantoms drawn onto {:.0}% of the radiographs",
+                spec.drawn_devices * 100.0
+            ));
+        }
+        if spec.negatives {
+            with.push("image labels that say what is absent".to_owned());
+        }
+        if let Some(consistency) = &config.consistency {
+            let classes = consistency.classes.join(", ");
+            let of = if classes.is_empty() { String::new() } else { format!(" in {classes}") };
+            with.push(format!("consistency on images without masks{of}"));
+        }
+        if info.teachers > 0 {
+            with.push(format!("the answers of {} teachers", info.teachers));
+        }
     }
-    text
+    let with = if with.is_empty() { String::new() } else { format!(", {}", with.join(", ")) };
+    // Only what a validation chose carries its scores.
+    let chosen =
+        if info.validation.is_empty() { "after the last step" } else { "with the best validation IoU" };
+    format!(
+        "{begin} on {images}{with}, for {} steps of {} images (AdamW, learning rate {:e} with warm-up and cosine, BCE × {} \
+         + Dice × {}, augmentation); the moving average of the weights {chosen}.",
+        info.step, spec.batch, spec.learning_rate, spec.bce_weight, spec.dice_weight
+    )
 }
 
 /// SHA-256 over the sorted list of the files' digests.
@@ -114,4 +142,59 @@ fn digest(files: &[PathBuf]) -> Result<String, ExportError> {
         .collect::<Result<Vec<_>, ExportError>>()?;
     digests.sort();
     Ok(sha256_hex(digests.join("\n").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tiny;
+    use crate::train::ModelInfo;
+
+    #[test]
+    fn the_method_tells_all_that_taught() {
+        let config = tiny(
+            "
+            [[findings]]
+            label = \"enlarged_heart\"
+            class = \"heart\"
+            [train]
+            steps = 9
+            phantom_share = 0.25
+            negatives = true
+            [consistency]
+            weight = 1.0
+            classes = [\"heart\"]
+            ",
+        );
+        let info = ModelInfo {
+            graph: config.graph(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage: Stage::Train,
+            step: 9,
+            total_steps: 12,
+            seed: 1,
+            teachers: 2,
+            pseudo_masks: true,
+            validation: Vec::new(),
+        };
+        let text = |info: ModelInfo| {
+            let params = crate::net::he_init(&info.graph, 1);
+            method(&config, &ModelFile { info, params })
+        };
+        let last = text(info.clone());
+        let told = [
+            "After 3 steps of earlier stages, trained on expert masks with 25% phantoms",
+            "pseudo-masks",
+            "what is absent",
+            "consistency on images without masks in heart",
+            "2 teachers",
+            "9 steps",
+            "after the last step",
+        ];
+        assert!(told.iter().all(|part| last.contains(part)), "{last}");
+        let best = text(ModelInfo { validation: vec![Some(0.5)], total_steps: 9, teachers: 0, ..info });
+        assert!(best.starts_with("Trained on") && !best.contains("teachers"), "{best}");
+        assert!(best.contains("best validation IoU"), "{best}");
+    }
 }

@@ -230,6 +230,8 @@ mod tests {
             step: 1,
             total_steps: 1,
             seed: 2,
+            teachers: 0,
+            pseudo_masks: false,
             validation: Vec::new(),
         };
         let model = crate::train::ModelFile { info, params: net(2).to_params() };

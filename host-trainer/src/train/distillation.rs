@@ -184,6 +184,8 @@ mod tests {
             step: 1,
             total_steps: 1,
             seed: 2,
+            teachers: 0,
+            pseudo_masks: false,
             validation: Vec::new(),
         };
         let teacher = |classes: &[&str]| Teacher {

@@ -20,6 +20,10 @@ pub struct Job {
     pub metric: &'static str,
     /// Seed of weights, order, augmentation and dropout.
     pub seed: u64,
+    /// Networks that are imitated; for the record.
+    pub teachers: usize,
+    /// Whether pseudo-masks teach; for the record.
+    pub pseudo_masks: bool,
     /// A checkpoint goes on only under the digest that it was written under.
     pub digest: String,
     /// How pixels become the network's input.
@@ -44,6 +48,8 @@ impl Job {
             labels: config.labels_of(stage),
             metric,
             seed: config.seed,
+            teachers: 0,
+            pseudo_masks: false,
             digest: config.digest(stage),
             preprocess: config.preprocess.clone(),
             config: toml::to_string_pretty(config)

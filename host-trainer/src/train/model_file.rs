@@ -28,6 +28,12 @@ pub struct ModelInfo {
     pub total_steps: u64,
     /// Seed of the run.
     pub seed: u64,
+    /// Networks that it imitated in that stage.
+    #[serde(default)]
+    pub teachers: usize,
+    /// Whether pseudo-masks taught it in that stage.
+    #[serde(default)]
+    pub pseudo_masks: bool,
     /// Scores on the validation images by label: dataset-level IoU at the best threshold (in models before 0.2 at 0.5), or a classifier's AUROC; none:
     /// no image allows one.
     #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
@@ -120,6 +126,8 @@ mod tests {
             step: 1,
             total_steps: 1,
             seed: 1,
+            teachers: 0,
+            pseudo_masks: false,
             validation: Vec::new(),
         };
         info(Stage::Train).require(&config, &[Stage::Train]).unwrap();
@@ -145,6 +153,8 @@ mod tests {
             step: 3,
             total_steps: 3,
             seed: 1,
+            teachers: 0,
+            pseudo_masks: false,
             validation: vec![Some(0.25)],
         };
         let dir = tempfile::tempdir().unwrap();

@@ -241,6 +241,8 @@ impl Session {
                 step: state.step,
                 total_steps: state.earlier_steps + state.step,
                 seed: state.seed,
+                teachers: self.job.teachers,
+                pseudo_masks: self.job.pseudo_masks,
                 validation: validation.to_vec(),
             },
             params: self.trainer.averaged().to_params(),

@@ -18,6 +18,11 @@ pub struct SegmenterInputs {
 }
 
 impl SegmenterInputs {
+    /// The job of learning from these in a stage; its digest does not know of them yet.
+    pub fn job(&self, config: &Config, stage: Stage) -> Job {
+        Job { teachers: self.teachers.len(), pseudo_masks: self.pseudo.is_some(), ..Job::new(config, stage) }
+    }
+
     /// The task of learning from these and from what `images` reads; it is given the pseudo-masks.
     pub fn task(
         &self,
@@ -47,6 +52,6 @@ pub fn train_segmenter(
     out: &Path,
 ) -> Result<Outcome, PipelineError> {
     let task = inputs.task(context, config, stage, |pseudo| Images::load(config, stage, roles, pseudo))?;
-    let job = Job { digest, ..Job::new(config, stage) };
+    let job = Job { digest, ..inputs.job(config, stage) };
     train(context, job, inputs.init.as_deref(), &task, out)
 }
