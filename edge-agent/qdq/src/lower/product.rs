@@ -1,0 +1,146 @@
+//! Convolutions and matrix products.
+
+use tract_onnx::pb::NodeProto;
+
+use super::operator::{Form, Target, quantized};
+use super::real::{Real, RealConstant, real};
+use super::refusal::Refusal;
+use super::window::window;
+use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
+use crate::onnx::{Attributes, OnnxGraph};
+
+/// Conv, Gemm and MatMul of a quantized tensor with known weights.
+pub(crate) fn product<'a>(
+    graph: &OnnxGraph<'a>,
+    node: &'a NodeProto,
+    target: Target,
+) -> Result<Form<'a>, Refusal> {
+    let input = quantized(graph, node, 0)?;
+    let weights = node.input.get(1).ok_or("it has no weights")?;
+    let Real::Constant(weights) = real(graph, weights)? else {
+        return Err("its weights are not known".into());
+    };
+    let layout = Layout::of(node, &weights)?;
+    let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+        None => vec![0.0; layout.outputs],
+        Some(name) => match real(graph, name)? {
+            Real::Constant(bias) if bias.values.len() == layout.outputs => bias.values,
+            _ => return Err("its bias is not known".into()),
+        },
+    };
+    let op = match (&weights.integers, target) {
+        (Some(_), _) => integer(&layout, &weights, &bias, &input, target)?,
+        (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
+            window: layout.window,
+            groups: layout.groups,
+            outputs: layout.outputs,
+            inputs: layout.inputs,
+            weights: weights.values,
+            bias,
+        }),
+        (None, _) => return Err("its weights are not quantized".into()),
+    };
+    Ok(Form { op, inputs: vec![input.operand()] })
+}
+
+/// How weights lie in a node's tensor.
+struct Layout {
+    window: Window,
+    groups: usize,
+    outputs: usize,
+    inputs: usize,
+    matrix: bool,
+    /// The axis of the outputs.
+    axis: usize,
+}
+
+impl Layout {
+    fn of(node: &NodeProto, weights: &RealConstant) -> Result<Self, Refusal> {
+        let attributes = Attributes(node);
+        let matrix = |axis: usize| -> Result<Self, Refusal> {
+            let [a, b] = <[usize; 2]>::try_from(weights.dims.as_slice())
+                .map_err(|_| format!("its weights have the shape {:?}", weights.dims))?;
+            let (outputs, inputs) = if axis == 0 { (a, b) } else { (b, a) };
+            let (kernel, strides, dilations) = ([1; 2], [1; 2], [1; 2]);
+            let window = Window { kernel, strides, dilations, pads: Pads::Explicit([0; 4]), ceil: false };
+            Ok(Self { window, groups: 1, outputs, inputs, matrix: true, axis })
+        };
+        let layout = match node.op_type.as_str() {
+            "Conv" => {
+                let [outputs, inputs, rows, columns] = <[usize; 4]>::try_from(weights.dims.as_slice())
+                    .map_err(|_| format!("its weights have the shape {:?}", weights.dims))?;
+                let groups = usize::try_from(attributes.int("group", 1)).unwrap_or(0);
+                let window = window(node, Some([rows, columns]))?;
+                Self { window, groups, outputs, inputs, matrix: false, axis: 0 }
+            }
+            "MatMul" => matrix(1)?,
+            "Gemm" => {
+                let factor = |name| attributes.float(name, 1.0) == 1.0;
+                if attributes.int("transA", 0) != 0 || !factor("alpha") || !factor("beta") {
+                    return Err("it is a Gemm with transA, alpha or beta".into());
+                }
+                matrix(usize::from(attributes.int("transB", 0) == 0))?
+            }
+            other => return Err(format!("{other} has no 8-bit form").into()),
+        };
+        let sound = layout.groups > 0 && layout.outputs.is_multiple_of(layout.groups);
+        match sound && layout.outputs > 0 && layout.inputs > 0 {
+            true => Ok(layout),
+            false => {
+                Err(format!("its weights have the shape {:?} in {} groups", weights.dims, layout.groups)
+                    .into())
+            }
+        }
+    }
+}
+
+fn integer(
+    layout: &Layout,
+    weights: &RealConstant,
+    bias: &[f32],
+    input: &super::operator::Bytes<'_>,
+    target: Target,
+) -> Result<Op, Refusal> {
+    let integers = weights.integers.as_ref().ok_or("its weights are not quantized")?;
+    if integers.scales.len() > 1 && integers.axis != layout.axis {
+        return Err(format!("its weights' scales lie along axis {}", integers.axis).into());
+    }
+    let mut own = Vec::with_capacity(integers.values.len());
+    for (at, value) in integers.values.iter().enumerate() {
+        let value = value - integers.zeros[integers.index(&weights.dims, at)];
+        own.push(i8::try_from(value).map_err(|_| "its weights are not symmetric")?);
+    }
+    if layout.axis == 1 {
+        let columns = |output: usize| own.iter().skip(output).step_by(layout.outputs);
+        own = (0..layout.outputs).flat_map(|output| columns(output).copied().collect::<Vec<_>>()).collect();
+    }
+    let scale_of = |output: usize| integers.scales[if integers.scales.len() == 1 { 0 } else { output }];
+    let mut scale = Vec::with_capacity(layout.outputs);
+    let mut steps = Vec::with_capacity(layout.outputs);
+    for (output, bias) in bias.iter().enumerate() {
+        let step = input.quant.scale * scale_of(output);
+        let rounded = (f64::from(*bias) / f64::from(step)).round_ties_even();
+        if !step.is_normal() || rounded.abs() > f64::from(i32::MAX) {
+            return Err(format!("its bias of {bias} is out of range in steps of {step}").into());
+        }
+        steps.push(rounded as i32);
+        scale.push(match target {
+            Target::Real => step,
+            Target::Bytes(to, _) => step / to.quant.scale,
+        });
+    }
+    if scale.iter().any(|scale| !scale.is_finite()) {
+        return Err("its scales leave the range of f32".into());
+    }
+    Ok(Op::Convolution(Convolution {
+        window: layout.window,
+        groups: layout.groups,
+        outputs: layout.outputs,
+        inputs: layout.inputs,
+        weights: own,
+        bias: steps,
+        scale,
+        clamp: target.clamp(),
+        matrix: layout.matrix,
+    }))
+}
