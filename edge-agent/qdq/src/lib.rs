@@ -11,6 +11,7 @@ mod lower;
 mod onnx;
 mod pool;
 mod port;
+mod program;
 
 pub use error::LowerError;
 pub use isa::{Isa, IsaError};

@@ -2,6 +2,7 @@
 
 mod op;
 mod quant;
+mod sampling;
 mod shape;
 
 pub(crate) use op::{
@@ -9,6 +10,7 @@ pub(crate) use op::{
     ResizeTo, Rounding, Window,
 };
 pub(crate) use quant::Quant;
+pub(crate) use sampling::Tap;
 pub(crate) use shape::Shape;
 
 /// What a tensor holds.

@@ -6,6 +6,7 @@
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod requant;
+pub(crate) mod rows;
 mod versions;
 
 pub(crate) use requant::Requant;
