@@ -16,21 +16,19 @@ pub(crate) struct Frame<'a> {
     arena_bytes: usize,
     constants: &'a [u8],
     inputs: &'a [Source<'a>],
-    outputs: Outputs,
+    outputs: &'a [Out],
     lent: PhantomData<&'a mut [u8]>,
 }
 
-/// The most outputs of an island; more would need memory for the list of them.
-pub(crate) const MOST_OUTPUTS: usize = 32;
-
+/// A caller's tensor that is written.
 #[derive(Clone, Copy, Debug)]
-enum Out {
-    None,
+pub(crate) enum Out {
     Real(*mut f32, usize),
     Bytes(*mut u8, usize),
 }
 
-type Outputs = [Out; MOST_OUTPUTS];
+// SAFETY: it is a place only; what is done there is the frame's affair.
+unsafe impl Send for Out {}
 
 // SAFETY: threads reach the memory through the methods below only, whose callers keep to the plan.
 unsafe impl Sync for Frame<'_> {}
@@ -40,17 +38,16 @@ impl<'a> Frame<'a> {
         arena: &'a mut [u8],
         constants: &'a [u8],
         inputs: &'a [Source<'a>],
-        outputs: &'a mut [Sink<'_>],
+        sinks: &'a mut [Sink<'_>],
+        outputs: &'a mut Vec<Out>,
     ) -> Self {
-        let mut all = [Out::None; MOST_OUTPUTS];
-        for (out, sink) in all.iter_mut().zip(outputs) {
-            *out = match sink {
-                Sink::Real(real) => Out::Real(real.as_mut_ptr(), real.len()),
-                Sink::Bytes(bytes) => Out::Bytes(bytes.as_mut_ptr(), bytes.len()),
-            };
-        }
+        outputs.clear();
+        outputs.extend(sinks.iter_mut().map(|sink| match sink {
+            Sink::Real(real) => Out::Real(real.as_mut_ptr(), real.len()),
+            Sink::Bytes(bytes) => Out::Bytes(bytes.as_mut_ptr(), bytes.len()),
+        }));
         let (arena_bytes, arena) = (arena.len(), arena.as_mut_ptr());
-        Self { arena, arena_bytes, constants, inputs, outputs: all, lent: PhantomData }
+        Self { arena, arena_bytes, constants, inputs, outputs, lent: PhantomData }
     }
 
     /// The bytes of a caller's tensor.

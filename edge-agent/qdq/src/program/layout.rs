@@ -197,8 +197,10 @@ fn parents(island: &Island, shapes: &[Shape]) -> Parents {
         }
         let mut first = 0;
         for (part, table) in node.inputs.iter().zip(tables) {
+            // Margins are of one zero point.
+            let same = island.values[*part].kind.zero() == island.values[node.output].kind.zero();
             let once = node.inputs.iter().filter(|other| *other == part).count() == 1;
-            if table.is_none() && once && parents[*part].is_none() && made(*part) {
+            if table.is_none() && same && once && parents[*part].is_none() && made(*part) {
                 parents[*part] = Some((node.output, first));
             }
             first += shapes[*part][channels];
@@ -229,7 +231,8 @@ fn margins(island: &Island, shapes: &[Shape], parents: &Parents) -> Result<Vec<[
     for node in &island.nodes {
         let Op::Convolution(convolution) = &node.op else { continue };
         let input = node.inputs[0];
-        if convolution.matrix || steps::is_depthwise(convolution) {
+        let to_bytes = matches!(island.values[node.output].kind, Kind::Bytes { .. });
+        if convolution.matrix || steps::is_depthwise(convolution, to_bytes) {
             continue;
         }
         let (from, to) = (Grid::of(&shapes[input]), Grid::of(&shapes[node.output]));

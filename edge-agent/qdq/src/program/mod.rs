@@ -5,6 +5,8 @@ mod layout;
 mod memory;
 mod place;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use layout::Layout;
 
@@ -39,6 +41,8 @@ struct Named {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     arena: Vec<Line>,
+    /// Where the outputs of the last run are; kept for its memory.
+    outputs: Vec<frame::Out>,
 }
 
 /// A line of the cache, for its alignment.
@@ -54,9 +58,6 @@ impl Program {
     pub(crate) fn new(island: &Island, inputs: &[Shape], isa: Isa) -> Result<Self, String> {
         if !isa.is_here() {
             return Err(format!("this processor has no {isa}"));
-        }
-        if island.outputs.len() > frame::MOST_OUTPUTS {
-            return Err(format!("it has {} outputs", island.outputs.len()));
         }
         let shapes = island.shapes(inputs)?;
         let layout = Layout::new(island, &shapes)?;
@@ -98,7 +99,10 @@ impl Program {
     }
 
     pub(crate) fn workspace(&self) -> Workspace {
-        Workspace { arena: vec![Line([0; memory::ALIGN]); self.arena_bytes.div_ceil(memory::ALIGN)] }
+        Workspace {
+            arena: vec![Line([0; memory::ALIGN]); self.arena_bytes.div_ceil(memory::ALIGN)],
+            outputs: Vec::with_capacity(self.outputs.len()),
+        }
     }
 
     /// Runs on tensors of the shapes that the program was made for. Allocates nothing.
@@ -109,7 +113,9 @@ impl Program {
         inputs: &[Source<'_>],
         outputs: &mut [Sink<'_>],
     ) {
-        let frame = Frame::new(workspace.bytes(), &self.constants, inputs, outputs);
+        // SAFETY: lines are bytes without gaps.
+        let (_, arena, _) = unsafe { workspace.arena.align_to_mut::<u8>() };
+        let frame = Frame::new(arena, &self.constants, inputs, outputs, &mut workspace.outputs);
         for named in &self.steps {
             named.run(&frame, pool);
         }
@@ -125,14 +131,6 @@ impl Named {
         pool.run(bands.min(lines), &|band| {
             self.step.run(frame, lines * band / bands..lines * (band + 1) / bands, band);
         });
-    }
-}
-
-impl Workspace {
-    fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: lines are bytes without gaps.
-        let (_, bytes, _) = unsafe { self.arena.align_to_mut::<u8>() };
-        bytes
     }
 }
 

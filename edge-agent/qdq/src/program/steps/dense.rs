@@ -334,7 +334,7 @@ impl Dense {
 
 impl Step for Dense {
     fn lines(&self) -> usize {
-        self.grid.n * self.lines_an_image() * self.parts
+        if self.parts > 1 { self.parts } else { self.grid.n * self.lines_an_image() }
     }
 
     fn work(&self) -> usize {
@@ -353,7 +353,8 @@ impl Step for Dense {
             let all = group.weights.blocks();
             if self.parts > 1 {
                 let part = |line: usize| line * all / self.parts;
-                self.rows(frame, &(0..self.grid.n), group, &(part(lines.start)..part(lines.end)), band);
+                let pixels = 0..self.grid.n * self.lines_an_image();
+                self.rows(frame, &pixels, group, &(part(lines.start)..part(lines.end)), band);
                 continue;
             }
             // Pairs of blocks, as the kernels take them.

@@ -72,7 +72,7 @@ pub(super) fn build(build: &Build<'_>) -> Result<Box<dyn Step>, String> {
     match build.op {
         Op::Quantize => convert::quantize(build),
         Op::Dequantize => convert::dequantize(build),
-        Op::Convolution(convolution) if is_depthwise(convolution) && build.to.is_some() => {
+        Op::Convolution(convolution) if is_depthwise(convolution, build.to.is_some()) => {
             depthwise::build(build, convolution)
         }
         Op::Convolution(convolution) => dense::build(build, convolution),
@@ -105,8 +105,8 @@ fn band_bytes(bytes: usize) -> usize {
     bytes.next_multiple_of(super::memory::ALIGN)
 }
 
-/// Whether every channel is convolved by itself, in a window that the kernels take.
-pub(super) fn is_depthwise(convolution: &Convolution) -> bool {
+/// Whether every channel is convolved by itself, in a window and to bytes as the kernels for that do.
+pub(super) fn is_depthwise(convolution: &Convolution, to_bytes: bool) -> bool {
     let Convolution { window, groups, outputs, inputs, .. } = convolution;
-    *groups > 1 && groups == outputs && *inputs == 1 && window.kernel[0] * window.kernel[1] <= MOST_TAPS
+    to_bytes && *groups > 1 && groups == outputs && *inputs == 1 && window.kernel[0] * window.kernel[1] <= MOST_TAPS
 }
