@@ -12,6 +12,8 @@ mod model;
 mod onnx;
 mod pool;
 mod port;
+#[doc(hidden)]
+pub mod profile;
 mod program;
 mod reference;
 mod report;
