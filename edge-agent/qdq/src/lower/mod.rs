@@ -22,11 +22,13 @@ use assemble::assemble;
 use candidates::Candidates;
 use partition::Partition;
 pub(crate) use partition::Stage;
+use shapes::Outside;
+use tract_onnx::pb::ModelProto;
 
+use crate::LowerError;
 use crate::graph::{Island, Op};
 use crate::onnx::{OnnxGraph, reads, title};
 use crate::report::{LeftNode, LoweredNode, Report};
-use crate::{LowerError, lower::shapes::Declared};
 
 /// A graph in islands and the nodes between them.
 #[derive(Debug, Default)]
@@ -40,11 +42,11 @@ pub(crate) struct Lowering {
 impl Lowering {
     /// # Errors
     /// If a quantization has no meaning, or shapes do not fit.
-    pub(crate) fn new(graph: &OnnxGraph<'_>) -> Result<Self, LowerError> {
+    pub(crate) fn new(model: &ModelProto, graph: &OnnxGraph<'_>) -> Result<Self, LowerError> {
         let mut candidates = Candidates::find(graph)?;
-        let declared = Declared::read(graph);
+        let mut outside = Outside::declared(graph);
         let partition = loop {
-            let refused = shapes::check(graph, &candidates, &declared)?;
+            let refused = shapes::check(graph, &candidates, (model, &mut outside))?;
             if !refused.is_empty() {
                 candidates.give_up(graph, &refused)?;
                 continue;
@@ -56,11 +58,11 @@ impl Lowering {
             }
             candidates.give_up(graph, &idle)?;
         };
-        let outside = read_outside(graph, &candidates, &partition);
+        let read = read_outside(graph, &candidates, &partition);
         let mut lowering = Self { order: partition.order, ..Self::default() };
         for (index, keys) in partition.islands.iter().enumerate() {
             let nodes = keys.iter().filter_map(|key| candidates.lowered.get(key));
-            let is_output = |tensor: &str| outside.contains(&(index, tensor));
+            let is_output = |tensor: &str| read.contains(&(index, tensor));
             let mut island = assemble(nodes, is_output)?;
             in_order(&mut island, graph);
             let row = |node: &crate::graph::Node| LoweredNode {

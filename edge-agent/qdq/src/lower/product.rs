@@ -9,11 +9,12 @@ use super::window::window;
 use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
 use crate::onnx::{Attributes, OnnxGraph};
 
-/// Conv, Gemm and MatMul of a quantized tensor with known weights.
+/// Conv, Gemm and MatMul of a quantized tensor with known weights. `more` is known too and added to what they make.
 pub(crate) fn product<'a>(
     graph: &OnnxGraph<'a>,
     node: &'a NodeProto,
     target: Target,
+    more: Option<&RealConstant>,
 ) -> Result<Form<'a>, Refusal> {
     let input = quantized(graph, node, 0)?;
     let weights = node.input.get(1).ok_or("it has no weights")?;
@@ -21,13 +22,17 @@ pub(crate) fn product<'a>(
         return Err("its weights are not known".into());
     };
     let layout = Layout::of(node, &weights)?;
-    let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+    let mut bias = match node.input.get(2).filter(|name| !name.is_empty()) {
         None => vec![0.0; layout.outputs],
         Some(name) => match real(graph, name)? {
             Real::Constant(bias) if bias.values.len() == layout.outputs => bias.values,
             _ => return Err("its bias is not known".into()),
         },
     };
+    if let Some(more) = more {
+        let more = layout.for_outputs(more).ok_or("what is added to it is no bias")?;
+        bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
+    }
     let op = match (&weights.integers, target) {
         (Some(_), _) => integer(&layout, &weights, &bias, &input, target)?,
         (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
@@ -94,6 +99,22 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The numbers for each output of a constant that is added to the outputs.
+    fn for_outputs(&self, constant: &RealConstant) -> Option<Vec<f32>> {
+        let outputs = self.outputs;
+        let each = match constant.dims[..] {
+            [] | [1] => return Some(vec![constant.values[0]; outputs]),
+            [1, 1] if self.matrix => return Some(vec![constant.values[0]; outputs]),
+            [1, 1, 1] | [1, 1, 1, 1] if !self.matrix => return Some(vec![constant.values[0]; outputs]),
+            [own] | [1, own] => self.matrix && own == outputs,
+            [own, 1, 1] | [1, own, 1, 1] => !self.matrix && own == outputs,
+            _ => false,
+        };
+        each.then(|| constant.values.clone())
+    }
+}
+
 fn integer(
     layout: &Layout,
     weights: &RealConstant,
@@ -120,7 +141,7 @@ fn integer(
     for (output, bias) in bias.iter().enumerate() {
         let step = input.quant.scale * scale_of(output);
         let rounded = (f64::from(*bias) / f64::from(step)).round_ties_even();
-        if !step.is_normal() || rounded.abs() > f64::from(i32::MAX) {
+        if !step.is_normal() || rounded.is_nan() || rounded.abs() > f64::from(i32::MAX) {
             return Err(format!("its bias of {bias} is out of range in steps of {step}").into());
         }
         steps.push(rounded as i32);
@@ -131,6 +152,12 @@ fn integer(
     }
     if scale.iter().any(|scale| !scale.is_finite()) {
         return Err("its scales leave the range of f32".into());
+    }
+    // Of bytes without their zero point.
+    let most = |weights: &[i8]| 255 * weights.iter().map(|w| i64::from(w.unsigned_abs())).sum::<i64>();
+    let sums = own.chunks_exact(own.len() / layout.outputs).zip(&steps);
+    if sums.into_iter().any(|(own, bias)| most(own) + i64::from(bias.abs()) > i64::from(i32::MAX)) {
+        return Err("its sums leave the range of i32".into());
     }
     Ok(Op::Convolution(Convolution {
         window: layout.window,
