@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 
 use super::operator::{Form, Target, quantized};
-use super::real::{Real, RealConstant, real};
+use super::real::{Real, RealConstant, parameters, real};
 use super::refusal::Refusal;
 use super::window::window;
 use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
@@ -34,7 +34,7 @@ pub(crate) fn product<'a>(
         bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
     }
     let op = match (&weights.integers, target) {
-        (Some(_), _) => integer(&layout, &weights, &bias, &input, target)?,
+        (Some(_), _) => integer(&layout, &weights, &bias, &input, (target, finest(graph, node, target)?))?,
         (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
             window: layout.window,
             groups: layout.groups,
@@ -46,6 +46,21 @@ pub(crate) fn product<'a>(
         (None, _) => return Err("its weights are not quantized".into()),
     };
     Ok(Form { op, inputs: vec![input.operand()] })
+}
+
+/// The finest scale that a product is quantized by.
+fn finest(graph: &OnnxGraph<'_>, node: &NodeProto, target: Target) -> Result<Option<f32>, Refusal> {
+    if let Target::Bytes(to, _) = target {
+        return Ok(Some(to.quant.scale));
+    }
+    let mut finest: Option<f32> = None;
+    let readers = node.output.iter().flat_map(|output| graph.readers(output)).map(|index| graph.node(*index));
+    for reader in readers.filter(|reader| reader.op_type == "QuantizeLinear") {
+        if let Some(to) = parameters(graph, reader)? {
+            finest = Some(finest.map_or(to.quant.scale, |finest| finest.min(to.quant.scale)));
+        }
+    }
+    Ok(finest)
 }
 
 /// How weights lie in a node's tensor.
@@ -120,7 +135,7 @@ fn integer(
     weights: &RealConstant,
     bias: &[f32],
     input: &super::operator::Bytes<'_>,
-    target: Target,
+    (target, finest): (Target, Option<f32>),
 ) -> Result<Op, Refusal> {
     let integers = weights.integers.as_ref().ok_or("its weights are not quantized")?;
     if integers.scales.len() > 1 && integers.axis != layout.axis {
@@ -143,6 +158,10 @@ fn integer(
         let rounded = (f64::from(*bias) / f64::from(step)).round_ties_even();
         if !step.is_normal() || rounded.is_nan() || rounded.abs() > f64::from(i32::MAX) {
             return Err(format!("its bias of {bias} is out of range in steps of {step}").into());
+        }
+        let rest = (rounded * f64::from(step) - f64::from(*bias)).abs();
+        if finest.is_some_and(|finest| rest > f64::from(finest) / 2.0) {
+            return Err(format!("its bias of {bias} is too fine for steps of {step}").into());
         }
         steps.push(rounded as i32);
         scale.push(match target {
