@@ -6,6 +6,7 @@
 mod error;
 mod graph;
 mod isa;
+mod kernels;
 mod lower;
 mod model;
 mod onnx;

@@ -10,6 +10,7 @@ pub(crate) use op::{
     ResizeTo, Rounding, Window,
 };
 pub(crate) use quant::Quant;
+pub(crate) use sampling::Tap;
 pub(crate) use shape::{Shape, axis_of};
 
 /// What a tensor holds.
@@ -19,6 +20,16 @@ pub(crate) enum Kind {
     Bytes { quant: Quant, signed: bool },
     /// f32.
     Real,
+}
+
+impl Kind {
+    /// The zero point of bytes.
+    pub(crate) fn zero(&self) -> Option<u8> {
+        match self {
+            Self::Bytes { quant, .. } => Some(quant.zero),
+            Self::Real => None,
+        }
+    }
 }
 
 /// A tensor of an island.

@@ -4,8 +4,8 @@ use crate::graph::{Interpolation, Quant, Resize, Shape};
 /// Nearest pixels are copied. Linear interpolation is separable, each operation rounded to f32: with the weights of
 /// [`Resize::taps`] and `x` the value (of bytes: byte − zero point),
 ///
-/// - down: `t = x_first × (1 − w_row) + x_second × w_row`;
-/// - then across: `v = t_first × (1 − w_column) + t_second × w_column`;
+/// - across: `t = x_first × (1 − w_column) + x_second × w_column`;
+/// - then down: `v = t_first × (1 − w_row) + t_second × w_row`;
 /// - bytes to bytes: `v × (s_in ÷ s_out)`, rounded to a byte; bytes to real numbers: `v × s_in`; real numbers: `v`.
 ///
 /// A weight of 0 takes the first value as it is: `x × 1 + x × 0` is `x`.
@@ -56,13 +56,13 @@ fn sampled<T: Copy>(
     let mut out = Vec::with_capacity(to_shape.iter().product());
     for plane in 0..n * c {
         for row in &rows {
-            let down = |column: usize| {
-                let at = |row: usize| value((plane * h + row) * w + column);
-                mix(at(row.first), at(row.second), row.weight)
-            };
-            out.extend(
-                columns.iter().map(|column| mix(down(column.first), down(column.second), column.weight)),
-            );
+            out.extend(columns.iter().map(|column| {
+                let across = |row: usize| {
+                    let at = |column: usize| value((plane * h + row) * w + column);
+                    mix(at(column.first), at(column.second), column.weight)
+                };
+                mix(across(row.first), across(row.second), row.weight)
+            }));
         }
     }
     out

@@ -1,0 +1,155 @@
+//! AVX-512 VNNI: `vpdpbusd` adds four products to each of 16 sums. Tiles of up to 12 pixels by two blocks keep 24 vectors
+//! of sums in registers, so that a byte is read once for 32 outputs and a weight once for 12 pixels.
+
+use std::arch::x86_64::*;
+
+use super::{BLOCK, Output, Row, tiles};
+
+/// Pixels of a tile.
+const PIXELS: usize = 12;
+
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI, and the row fits ([`Row::fits`]).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn row(row: &mut Row<'_>) {
+    for (x, pixels) in tiles(row.width, PIXELS) {
+        let mut block = row.blocks.start;
+        while block < row.blocks.end {
+            let blocks = (row.blocks.end - block).min(2);
+            // SAFETY: pixels, segments and blocks of a row that fits.
+            unsafe {
+                match blocks {
+                    1 => tile_of::<1>(row, x, pixels, block),
+                    _ => tile_of::<2>(row, x, pixels, block),
+                }
+            }
+            block += blocks;
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile_of<const BLOCKS: usize>(row: &mut Row<'_>, x: usize, pixels: usize, block: usize) {
+    macro_rules! tiles {
+        ($($pixels:literal)*) => {
+            // SAFETY: the caller's.
+            unsafe { match pixels { $($pixels => tile::<$pixels, BLOCKS>(row, x, block),)* _ => unreachable!("a tile has 1 to 12 pixels") } }
+        };
+    }
+    tiles!(1 2 3 4 5 6 7 8 9 10 11 12);
+}
+
+/// # Safety
+/// The row fits, and has the pixels from `x` on and the blocks from `block` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile<const WIDTH: usize, const BLOCKS: usize>(row: &mut Row<'_>, x: usize, block: usize) {
+    let stride = row.weights.block_bytes();
+    let weights = row.weights.block(block).as_ptr();
+    let step = row.step;
+    let step3 = 3 * step;
+    let mut sums = [[_mm512_setzero_si512(); WIDTH]; BLOCKS];
+    // SAFETY: every bias and weight of the blocks, and every byte that the segments of the pixels reach, lies in its slice:
+    // the row fits.
+    unsafe {
+        for (n, sums) in sums.iter_mut().enumerate() {
+            let bias = _mm512_loadu_si512(row.requant.bias.as_ptr().add((block + n) * BLOCK).cast());
+            *sums = [bias; WIDTH];
+        }
+        let window = row.input.as_ptr().add(row.at + x * step);
+        for segment in row.segments.list() {
+            let mut weights = weights.add(segment.weights * BLOCK * 4);
+            // Three pointers and multiples of a step address 12 pixels; a pointer for each would not stay in registers.
+            let mut pixels0 = window.add(segment.offset);
+            let mut pixels4 = pixels0.wrapping_add(4 * step);
+            let mut pixels8 = pixels0.wrapping_add(8 * step);
+            let end = pixels0.add(4 * segment.quads);
+            while pixels0 < end {
+                let mut quads = [_mm512_setzero_si512(); BLOCKS];
+                for (n, quad) in quads.iter_mut().enumerate() {
+                    *quad = _mm512_loadu_si512(weights.add(n * stride).cast());
+                }
+                for i in 0..WIDTH {
+                    let from = match i / 4 {
+                        0 => pixels0,
+                        1 => pixels4,
+                        _ => pixels8,
+                    };
+                    let at = match i % 4 {
+                        0 => from,
+                        1 => from.add(step),
+                        2 => from.add(2 * step),
+                        _ => from.add(step3),
+                    };
+                    let bytes = _mm512_set1_epi32(at.cast::<i32>().read_unaligned());
+                    for n in 0..BLOCKS {
+                        sums[n][i] = _mm512_dpbusd_epi32(sums[n][i], bytes, quads[n]);
+                    }
+                }
+                weights = weights.add(BLOCK * 4);
+                pixels0 = pixels0.add(4);
+                pixels4 = pixels4.wrapping_add(4);
+                pixels8 = pixels8.wrapping_add(4);
+            }
+        }
+        for (n, sums) in sums.iter().enumerate() {
+            store(row, x, block + n, sums);
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store<const WIDTH: usize>(row: &mut Row<'_>, x: usize, block: usize, sums: &[__m512i; WIDTH]) {
+    let first = block * BLOCK;
+    let outputs = row.weights.outputs() - first;
+    match &mut row.output {
+        Output::Sums { sums: to, step } => {
+            for (i, sums) in sums.iter().enumerate() {
+                // SAFETY: whole blocks of the pixels fit.
+                unsafe { _mm512_storeu_si512(to.as_mut_ptr().add((x + i) * *step + first).cast(), *sums) };
+            }
+        }
+        Output::Bytes { bytes, step } => {
+            let requant = row.requant;
+            // SAFETY: the scales of whole blocks are there.
+            let scale = unsafe { _mm512_loadu_ps(requant.scale.as_ptr().add(first)) };
+            let zero = _mm512_set1_epi16(i16::from(requant.zero));
+            let least = _mm512_set1_epi8(requant.clamp.0 as i8);
+            let most = _mm512_set1_epi8(requant.clamp.1 as i8);
+            let by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            for i in (0..WIDTH).step_by(4) {
+                let steps = |j: usize| {
+                    let sum = sums[(i + j).min(WIDTH - 1)];
+                    _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale))
+                };
+                // Packing saturates, which is all the clamping that most layers need.
+                let low = _mm512_adds_epi16(_mm512_packs_epi32(steps(0), steps(1)), zero);
+                let high = _mm512_adds_epi16(_mm512_packs_epi32(steps(2), steps(3)), zero);
+                let packed = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), least), most);
+                let packed = _mm512_permutexvar_epi32(by_pixel, packed);
+                let pixels = [
+                    _mm512_castsi512_si128(packed),
+                    _mm512_extracti32x4_epi32::<1>(packed),
+                    _mm512_extracti32x4_epi32::<2>(packed),
+                    _mm512_extracti32x4_epi32::<3>(packed),
+                ];
+                for (j, pixel) in pixels.iter().enumerate().take(WIDTH - i) {
+                    // SAFETY: the outputs of every pixel fit; what is beyond the last one is masked.
+                    unsafe {
+                        let to = bytes.as_mut_ptr().add((x + i + j) * *step + first);
+                        if outputs >= BLOCK {
+                            _mm_storeu_si128(to.cast(), *pixel);
+                        } else {
+                            _mm_mask_storeu_epi8(to.cast(), (1 << outputs) - 1, *pixel);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
