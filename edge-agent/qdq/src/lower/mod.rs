@@ -75,7 +75,7 @@ impl Lowering {
         }
         let left = graph.order.iter().filter(|index| candidates.kept.contains(index));
         lowering.report.left = left
-            .filter(|index| graph.node(**index).op_type != "Constant")
+            .filter(|index| !is_constant(graph, **index))
             .map(|index| LeftNode {
                 name: title(graph.node(*index)),
                 reason: candidates
@@ -86,6 +86,23 @@ impl Lowering {
             })
             .collect();
         Ok(lowering)
+    }
+}
+
+/// Whether a node makes a constant: as such, or of integers.
+fn is_constant(graph: &OnnxGraph<'_>, index: usize) -> bool {
+    let node = graph.node(index);
+    match (node.op_type.as_str(), node.input.first()) {
+        ("Constant", _) => true,
+        ("QuantizeLinear" | "DequantizeLinear", Some(input)) => {
+            graph.is_constant(input)
+                || graph.maker(input).is_some_and(|maker| {
+                    let maker = graph.node(maker);
+                    maker.op_type == "QuantizeLinear"
+                        && maker.input.first().is_some_and(|input| graph.is_constant(input))
+                })
+        }
+        _ => false,
     }
 }
 
