@@ -78,3 +78,24 @@ fn a_session_needs_the_whole_graph_in_fixed_shapes() {
     build.input("image", DataType::Float, Some(&[Dim::Named("N"), Dim::Is(2), Dim::Is(6), Dim::Is(6)]));
     assert!(lowered(&build.model()).session().is_none());
 }
+
+#[test]
+fn outputs_that_are_held_are_not_written_on() {
+    let plan =
+        lowered(&errors::conv().model()).into_model().into_optimized().unwrap().into_runnable().unwrap();
+    let mut state = plan.spawn().unwrap();
+    let negative = image(&[1, 2, 6, 6]).to_plain_array_view::<f32>().unwrap().mapv(|x| -x).into_tensor();
+    let inputs = [image(&[1, 2, 6, 6]), negative];
+    let mut made = |input: &Tensor| state.run(tvec!(input.clone().into_tvalue())).unwrap().remove(0);
+    let first = made(&inputs[0]);
+    let kept = first.clone().into_tensor();
+    let second = made(&inputs[1]);
+    assert_eq!(*first, kept);
+    assert_ne!(*first, *second);
+    let address = second.as_bytes().as_ptr();
+    drop(second);
+    let third = made(&inputs[0]);
+    assert_eq!(*third, kept);
+    // What nothing holds any more is written on again.
+    assert_eq!(third.as_bytes().as_ptr(), address);
+}

@@ -1,9 +1,9 @@
 //! Forms that exporters write operators in.
 
-use tract_onnx::pb::ModelProto;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, ModelProto, TensorProto};
 
-use crate::build::{Build, f32s, int, integers, ints};
+use crate::build::{Build, f32s, int, integers, ints, text};
 use crate::{distance, image, lowered, plainly, run};
 
 /// Lowers a model as a whole, and compares it to tract: within a quantum of `scale`.
@@ -184,4 +184,84 @@ fn sums_that_overflow_are_left_to_tract() {
     assert!(lowered.report().to_string().contains("its sums leave the range of i32"), "{}", lowered.report());
     let inputs = [crate::image(&[1, 3, 4, 4])];
     assert!(distance(&run(lowered.into_model(), &inputs)[0], &plainly(&model, &inputs)[0]) < 0.0101);
+}
+
+/// One operator of a quantized image, which is quantized again.
+fn single(
+    kind: &str,
+    inputs: &[&str],
+    attributes: Vec<AttributeProto>,
+    stored: Vec<TensorProto>,
+) -> ModelProto {
+    let mut build = Build::default();
+    let image = build.image([2, 3, 9, 8]);
+    let image = build.pair(&image, 0.009, 120);
+    stored.into_iter().for_each(|tensor| drop(build.store(tensor)));
+    let inputs: Vec<&str> = [image.as_str()].into_iter().chain(inputs.iter().copied()).collect();
+    let made = build.node(kind, &inputs, attributes);
+    let made = build.pair(&made, 0.011, 100);
+    build.output(&made, DataType::Float);
+    build.model()
+}
+
+#[test]
+fn pools_are_those_of_tract() {
+    let windows =
+        [([3, 3], [2, 2], [1, 1, 1, 1]), ([2, 3], [1, 2], [0, 1, 1, 0]), ([5, 2], [3, 1], [2, 0, 2, 1])];
+    for (kernel, strides, pads) in windows {
+        let window = || vec![ints("kernel_shape", &kernel), ints("strides", &strides), ints("pads", &pads)];
+        whole(&single("MaxPool", &[], window(), vec![]), &[2, 3, 9, 8], 0.011);
+        for counted in [0, 1] {
+            let attributes = window().into_iter().chain([int("count_include_pad", counted)]).collect();
+            whole(&single("AveragePool", &[], attributes, vec![]), &[2, 3, 9, 8], 0.011);
+        }
+    }
+    whole(&single("GlobalAveragePool", &[], vec![], vec![]), &[2, 3, 9, 8], 0.011);
+    let mean = vec![ints("axes", &[-2, -1]), int("keepdims", 1)];
+    assert_eq!(
+        operators(&whole(&single("ReduceMean", &[], mean, vec![]), &[2, 3, 9, 8], 0.011))[1],
+        "GlobalAveragePool"
+    );
+}
+
+#[test]
+fn resizes_are_those_of_tract() {
+    for (mode, nearest) in [("linear", "floor"), ("nearest", "floor"), ("nearest", "round_prefer_floor")] {
+        for coordinates in ["half_pixel", "align_corners", "asymmetric"] {
+            let attributes = vec![
+                text("mode", mode),
+                text("nearest_mode", nearest),
+                text("coordinate_transformation_mode", coordinates),
+            ];
+            let scales = vec![f32s("scales", &[4], &[1.0, 1.0, 2.0, 3.0])];
+            whole(&single("Resize", &["", "scales"], attributes, scales), &[2, 3, 9, 8], 0.011);
+        }
+    }
+}
+
+#[test]
+fn functions_are_tables() {
+    let functions =
+        ["Relu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "LeakyRelu", "Elu", "Softplus", "Abs"];
+    for kind in functions {
+        let report = whole(&single(kind, &[], vec![], vec![]), &[2, 3, 9, 8], 0.011);
+        assert_eq!(operators(&report), ["Quantize", "Table", "Dequantize"], "{kind}");
+    }
+    let ends = vec![f32s("least", &[], &[-0.25]), f32s("most", &[], &[0.5])];
+    whole(&single("Clip", &["least", "most"], vec![], ends), &[2, 3, 9, 8], 0.011);
+}
+
+#[test]
+fn parts_of_other_scales_are_joined() {
+    for axis in [0, 1, 3, -1] {
+        let mut build = Build::default();
+        let image = build.image([2, 3, 4, 5]);
+        let image = build.pair(&image, 0.009, 120);
+        let relu = build.node("Relu", &[&image], vec![]);
+        let relu = build.pair(&relu, 0.004, 0);
+        let both = build.node("Concat", &[&image, &relu, &image], vec![int("axis", axis)]);
+        let both = build.pair(&both, 0.009, 110);
+        build.output(&both, DataType::Float);
+        whole(&build.model(), &[2, 3, 4, 5], 0.009);
+    }
 }
