@@ -44,9 +44,9 @@ def ratios(results):
                 rows.append([result["graph"], str(result["threads"]), best, *each, *rest])
         lines.append(table(rows))
     legend = (
-        "RATIOS of medians (of minima); below 1 ours is better. RSS: our process to the leanest other one; RSS added: to\n"
-        "what that one's engine adds to Python and numpy; load: to the fastest. ours-avx2 stands against the others held to\n"
-        "AVX2 (hold.py)."
+        "RATIOS of medians (of minima); below 1 ours is better. RSS: our process to the leanest other one; RSS added:\n"
+        "to what the leanest other engine adds to Python and numpy; load: to the fastest. ours-avx2 stands against\n"
+        "the others held to AVX2 (hold.py)."
     )
     return "\n\n".join([legend, *lines])
 

@@ -21,8 +21,8 @@ from onnx import helper, numpy_helper
 KINDS = {"float32": schema.TensorType.FLOAT32, "int8": schema.TensorType.INT8, "int32": schema.TensorType.INT32}
 # The versions that know 8-bit signed tensors, weights per channel and half pixels.
 VERSIONS = {
-    "ADD": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "LOGISTIC": 2, "MAX_POOL_2D": 2,
-    "MEAN": 2, "MUL": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3,
+    "ADD": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "LOGISTIC": 2,
+    "MAX_POOL_2D": 2, "MEAN": 2, "MUL": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3,
 }  # fmt: skip
 NONE, RELU = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU
 
