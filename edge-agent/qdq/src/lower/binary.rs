@@ -2,8 +2,9 @@
 
 use tract_onnx::pb::NodeProto;
 
+use super::constant::RealConstant;
 use super::operator::{Bytes, Form, Operand, Target};
-use super::real::{Parameters, Real, RealConstant, real};
+use super::real::{Parameters, Real, real};
 use super::refusal::Refusal;
 use crate::graph::{Arithmetic, Binary, Convolution, Op, Pads, Quant, Window};
 use crate::onnx::OnnxGraph;
@@ -38,7 +39,7 @@ pub(crate) fn binary<'a>(
             let op = by_channel(arithmetic, &channels, from.quant, (to, target.clamp()))?;
             return Ok(Form { op, inputs });
         }
-        inputs.insert(place, known_operand(arithmetic, constant, from.quant, to.quant)?);
+        inputs.insert(place, known_operand(arithmetic, &constant, from.quant, to.quant)?);
     }
     Ok(Form { op: Op::Binary(Binary { arithmetic, clamp: target.clamp() }), inputs })
 }
@@ -46,14 +47,14 @@ pub(crate) fn binary<'a>(
 /// A known tensor as bytes.
 fn known_operand<'a>(
     arithmetic: Arithmetic,
-    constant: RealConstant,
+    constant: &RealConstant,
     from: Quant,
     to: Quant,
 ) -> Result<Operand<'a>, Refusal> {
-    if let Some(stored) = stored(&constant) {
+    if let Some(stored) = stored(constant) {
         return Ok(stored);
     }
-    let RealConstant { dims: shape, values, .. } = constant;
+    let (values, shape) = (constant.values(), constant.dims.clone());
     let least = values.iter().copied().fold(0.0, f32::min);
     let most = values.iter().copied().fold(0.0, f32::max);
     if values.is_empty() || !values.iter().all(|value| value.is_finite()) || !(most - least).is_finite() {
@@ -86,19 +87,19 @@ fn known_operand<'a>(
 
 /// A known tensor that was stored as bytes.
 fn stored<'a>(constant: &RealConstant) -> Option<Operand<'a>> {
-    let integers = constant.integers.as_ref()?;
+    let integers = constant.integers()?;
     let ([scale], [zero]) = (integers.scales.as_slice(), integers.zeros.as_slice()) else { return None };
-    let signed = integers.values.iter().chain([zero]).any(|value| *value < 0);
-    let byte = |value: &i64| u8::try_from(value + if signed { 128 } else { 0 }).ok();
-    let bytes: Vec<u8> = integers.values.iter().map(byte).collect::<Option<_>>()?;
-    let quant = Quant { scale: *scale, zero: byte(zero)? };
+    let signed = *zero < 0 || integers.values.iter().any(|value| *value < 0);
+    let byte = |value: i64| u8::try_from(value + if signed { 128 } else { 0 }).ok();
+    let bytes: Vec<u8> = integers.values.iter().map(|value| byte((*value).into())).collect::<Option<_>>()?;
+    let quant = Quant { scale: *scale, zero: byte(*zero)? };
     Some(Operand::Constant { quant, shape: constant.dims.clone(), bytes })
 }
 
 /// The numbers of a constant of `[1, c, 1, 1]` that was not stored as bytes.
 fn channels(constant: &RealConstant) -> Option<Vec<f32>> {
     let ([channels, 1, 1] | [1, channels, 1, 1]) = constant.dims[..] else { return None };
-    (channels > 1 && stored(constant).is_none()).then(|| constant.values.clone())
+    (channels > 1 && stored(constant).is_none()).then(|| constant.values().into_owned())
 }
 
 /// A sum with, or product by, one number for each channel is exact as a convolution of each channel with itself.

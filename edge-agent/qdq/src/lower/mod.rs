@@ -4,6 +4,7 @@ mod anchors;
 mod assemble;
 mod binary;
 mod candidates;
+mod constant;
 mod movement;
 mod operator;
 mod partition;

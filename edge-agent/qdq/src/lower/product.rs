@@ -2,8 +2,9 @@
 
 use tract_onnx::pb::NodeProto;
 
+use super::constant::RealConstant;
 use super::operator::{Form, Target, quantized};
-use super::real::{Real, RealConstant, parameters, real};
+use super::real::{Real, parameters, real};
 use super::refusal::Refusal;
 use super::window::window;
 use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
@@ -25,7 +26,7 @@ pub(crate) fn product<'a>(
     let mut bias = match node.input.get(2).filter(|name| !name.is_empty()) {
         None => vec![0.0; layout.outputs],
         Some(name) => match real(graph, name)? {
-            Real::Constant(bias) if bias.values.len() == layout.outputs => bias.values,
+            Real::Constant(bias) if bias.len() == layout.outputs => bias.values().into_owned(),
             _ => return Err("its bias is not known".into()),
         },
     };
@@ -33,14 +34,14 @@ pub(crate) fn product<'a>(
         let more = layout.for_outputs(more).ok_or("what is added to it is no bias")?;
         bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
     }
-    let op = match (&weights.integers, target) {
+    let op = match (weights.integers(), target) {
         (Some(_), _) => integer(&layout, &weights, &bias, &input, (target, finest(graph, node, target)?))?,
         (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
             window: layout.window,
             groups: layout.groups,
             outputs: layout.outputs,
             inputs: layout.inputs,
-            weights: weights.values,
+            weights: weights.values().into_owned(),
             bias,
         }),
         (None, _) => return Err("its weights are not quantized".into()),
@@ -118,15 +119,16 @@ impl Layout {
     /// The numbers for each output of a constant that is added to the outputs.
     fn for_outputs(&self, constant: &RealConstant) -> Option<Vec<f32>> {
         let outputs = self.outputs;
+        let values = constant.values();
         let each = match constant.dims[..] {
-            [] | [1] => return Some(vec![constant.values[0]; outputs]),
-            [1, 1] if self.matrix => return Some(vec![constant.values[0]; outputs]),
-            [1, 1, 1] | [1, 1, 1, 1] if !self.matrix => return Some(vec![constant.values[0]; outputs]),
+            [] | [1] => return Some(vec![values[0]; outputs]),
+            [1, 1] if self.matrix => return Some(vec![values[0]; outputs]),
+            [1, 1, 1] | [1, 1, 1, 1] if !self.matrix => return Some(vec![values[0]; outputs]),
             [own] | [1, own] => self.matrix && own == outputs,
             [own, 1, 1] | [1, own, 1, 1] => !self.matrix && own == outputs,
             _ => false,
         };
-        each.then(|| constant.values.clone())
+        each.then(|| values.into_owned())
     }
 }
 
@@ -137,15 +139,12 @@ fn integer(
     input: &super::operator::Bytes<'_>,
     (target, finest): (Target, Option<f32>),
 ) -> Result<Op, Refusal> {
-    let integers = weights.integers.as_ref().ok_or("its weights are not quantized")?;
+    let integers = weights.integers().ok_or("its weights are not quantized")?;
     if integers.scales.len() > 1 && integers.axis != layout.axis {
         return Err(format!("its weights' scales lie along axis {}", integers.axis).into());
     }
-    let mut own = Vec::with_capacity(integers.values.len());
-    for (at, value) in integers.values.iter().enumerate() {
-        let value = value - integers.zeros[integers.index(&weights.dims, at)];
-        own.push(i8::try_from(value).map_err(|_| "its weights are not symmetric")?);
-    }
+    let steps = integers.steps(&weights.dims).map(|(step, _)| i8::try_from(step));
+    let mut own: Vec<i8> = steps.collect::<Result<_, _>>().map_err(|_| "its weights are not symmetric")?;
     if layout.axis == 1 {
         let columns = |output: usize| own.iter().skip(output).step_by(layout.outputs);
         own = (0..layout.outputs).flat_map(|output| columns(output).copied().collect::<Vec<_>>()).collect();

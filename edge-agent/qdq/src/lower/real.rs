@@ -3,6 +3,7 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
+use super::constant::{Integers, Numbers, RealConstant, scale_of_each};
 use crate::LowerError;
 use crate::graph::Quant;
 use crate::onnx::{Attributes, Data, OnnxGraph, title};
@@ -24,35 +25,6 @@ pub(crate) enum Real<'a> {
     Constant(RealConstant),
     /// Anything else.
     Other,
-}
-
-/// Known real numbers and, if they were stored as integers, those.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RealConstant {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) values: Vec<f32>,
-    pub(crate) integers: Option<Integers>,
-}
-
-/// `value = scale × (integer − zero)`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Integers {
-    pub(crate) values: Vec<i64>,
-    /// One, or one for each index of `axis`.
-    pub(crate) scales: Vec<f32>,
-    pub(crate) zeros: Vec<i64>,
-    pub(crate) axis: usize,
-}
-
-impl Integers {
-    /// Which scale and zero point holds for each value, in a tensor of these dimensions.
-    pub(crate) fn index(&self, dims: &[usize], at: usize) -> usize {
-        if self.scales.len() == 1 {
-            return 0;
-        }
-        let inner: usize = dims[self.axis + 1..].iter().product();
-        at / inner % dims[self.axis]
-    }
 }
 
 /// The parameters of a Q or DQ node; none if they are not those of a whole tensor of bytes and known.
@@ -138,7 +110,7 @@ pub(crate) fn real<'a>(graph: &OnnxGraph<'a>, tensor: &str) -> Result<Real<'a>, 
     let found = loop {
         if let Some(constant) = graph.constant(name) {
             let Data::F32(values) = constant.data else { break Real::Other };
-            break Real::Constant(RealConstant { dims: constant.dims, values, integers: None });
+            break Real::Constant(RealConstant { dims: constant.dims, numbers: Numbers::Real(values) });
         }
         let Some(node) = graph.maker(name).map(|index| graph.node(index)) else { break Real::Other };
         match (node.op_type.as_str(), node.input.first()) {
@@ -166,7 +138,7 @@ fn dequantized<'a>(
     bytes: &'a str,
 ) -> Result<Real<'a>, LowerError> {
     if let Some((dims, integers)) = integers(graph, node, bytes)? {
-        return Ok(Real::Constant(RealConstant::of(dims, integers)));
+        return Ok(Real::Constant(RealConstant { dims, numbers: Numbers::Integers(integers) }));
     }
     Ok(match parameters(graph, node)? {
         Some(parameters) => Real::Quantized { tensor: bytes, parameters },
@@ -202,69 +174,25 @@ fn integers(
         );
         return Err(LowerError::Quantization { node: title(node), reason });
     }
-    let Scaling { scales, zeros, element, .. } = &scaling;
-    let mut found = Integers { values: Vec::new(), scales: scales.clone(), zeros: zeros.clone(), axis };
-    found.values = match (maker, &source.data) {
-        (None, Data::U8(_) | Data::I8(_) | Data::I32(_)) => source.integers().unwrap_or_default(),
+    let values = match (maker, source.data) {
+        (None, Data::U8(values)) => values.into_iter().map(i32::from).collect(),
+        (None, Data::I8(values)) => values.into_iter().map(i32::from).collect(),
+        (None, Data::I32(values)) => values,
         // The node that writes must mean what the one that reads does.
         (Some(quantize), Data::F32(values)) if self::scaling(graph, quantize)?.as_ref() == Some(&scaling) => {
-            let (least, most) = match element {
+            let (least, most) = match scaling.element {
                 Some(DataType::Int8) => (-128.0, 127.0),
                 Some(DataType::Uint8) => (0.0, 255.0),
                 _ => return Ok(None),
             };
-            let quantize = |(at, value): (usize, &f32)| {
-                let index = found.index(&source.dims, at);
-                let steps = (value / found.scales[index]).round_ties_even() + found.zeros[index] as f32;
-                steps.clamp(least, most) as i64
+            let each = scale_of_each(scaling.scales.len(), &source.dims, axis);
+            let quantize = |(value, index): (&f32, usize)| {
+                let steps = (value / scaling.scales[index]).round_ties_even() + scaling.zeros[index] as f32;
+                steps.clamp(least, most) as i32
             };
-            values.iter().enumerate().map(quantize).collect()
+            values.iter().zip(each).map(quantize).collect()
         }
         _ => return Ok(None),
     };
-    Ok(Some((source.dims, found)))
-}
-
-impl RealConstant {
-    fn of(dims: Vec<usize>, integers: Integers) -> Self {
-        let value = |(at, integer): (usize, &i64)| {
-            let index = integers.index(&dims, at);
-            (integer - integers.zeros[index]) as f32 * integers.scales[index]
-        };
-        let values = integers.values.iter().enumerate().map(value).collect();
-        Self { values, integers: Some(integers), dims }
-    }
-
-    /// ONNX Transpose; none if `order` orders other axes. An empty one reverses them.
-    fn transposed(self, order: &[i64]) -> Option<Self> {
-        let rank = self.dims.len();
-        let order: Vec<usize> = match order {
-            [] => (0..rank).rev().collect(),
-            order => order.iter().map(|axis| usize::try_from(*axis).ok()).collect::<Option<_>>()?,
-        };
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        if !sorted.into_iter().eq(0..rank) {
-            return None;
-        }
-        let dims: Vec<usize> = order.iter().map(|axis| self.dims[*axis]).collect();
-        let stride = |axis: usize| self.dims[axis + 1..].iter().product::<usize>();
-        let steps: Vec<(usize, usize)> = order.iter().map(|axis| (self.dims[*axis], stride(*axis))).collect();
-        let source = |mut at: usize| {
-            let mut source = 0;
-            for (size, stride) in steps.iter().rev() {
-                source += at % size * stride;
-                at /= size;
-            }
-            source
-        };
-        let sources: Vec<usize> = (0..self.values.len()).map(source).collect();
-        let integers = self.integers.map(|integers| Integers {
-            values: sources.iter().map(|at| integers.values[*at]).collect(),
-            axis: order.iter().position(|axis| *axis == integers.axis).unwrap_or(0),
-            ..integers
-        });
-        let values = sources.iter().map(|at| self.values[*at]).collect();
-        Some(Self { dims, values, integers })
-    }
+    Ok(Some((source.dims, Integers { values, scales: scaling.scales, zeros: scaling.zeros, axis })))
 }

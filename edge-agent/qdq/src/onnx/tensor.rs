@@ -119,10 +119,6 @@ impl Constant {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.data.len()
-    }
-
     pub(crate) fn f32(&self) -> Option<&[f32]> {
         if let Data::F32(v) = &self.data { Some(v) } else { None }
     }
@@ -136,11 +132,6 @@ impl Constant {
             Data::I32(v) => v.iter().map(|v| i64::from(*v)).collect(),
             Data::I64(v) => v.clone(),
         })
-    }
-
-    /// The one value of a scalar.
-    pub(crate) fn scalar_f32(&self) -> Option<f32> {
-        self.f32().filter(|v| v.len() == 1).map(|v| v[0])
     }
 }
 
@@ -166,7 +157,7 @@ mod tests {
     #[test]
     fn values_stand_raw_or_in_a_field_of_their_type() {
         let raw = Constant::read(&proto(DataType::Float, &[1, 1], &1.5f32.to_le_bytes())).unwrap().unwrap();
-        assert_eq!((raw.dims.as_slice(), raw.scalar_f32()), (&[1, 1][..], Some(1.5)));
+        assert_eq!((raw.dims.as_slice(), raw.f32()), (&[1, 1][..], Some(&[1.5][..])));
         let field = TensorProto { int32_data: vec![-3, 4], ..proto(DataType::Int8, &[2], &[]) };
         assert_eq!(Constant::read(&field).unwrap().unwrap().integers(), Some(vec![-3, 4]));
         let scalar = proto(DataType::Uint8, &[], &[200]);
