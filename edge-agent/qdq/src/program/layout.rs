@@ -229,14 +229,15 @@ fn parents(island: &Island, shapes: &[Shape]) -> Parents {
 fn margins(island: &Island, shapes: &[Shape], parents: &Parents) -> Result<Vec<[usize; 4]>, String> {
     let mut margins = vec![[0; 4]; island.values.len()];
     for node in &island.nodes {
-        let Op::Convolution(convolution) = &node.op else { continue };
-        let input = node.inputs[0];
         let to_bytes = matches!(island.values[node.output].kind, Kind::Bytes { .. });
-        if convolution.matrix || steps::is_depthwise(convolution, to_bytes) {
-            continue;
-        }
+        let window = match &node.op {
+            Op::Convolution(c) if !c.matrix && !steps::is_depthwise(c, to_bytes) => &c.window,
+            Op::RealConvolution(c) => &c.window,
+            _ => continue,
+        };
+        let input = node.inputs[0];
         let (from, to) = (Grid::of(&shapes[input]), Grid::of(&shapes[node.output]));
-        if let Some(own) = margin(&convolution.window, from, to) {
+        if let Some(own) = margin(window, from, to) {
             if island.values[input].constant.is_some() {
                 return Err(format!("{} '{}' reads a constant", node.op.name(), node.name));
             }

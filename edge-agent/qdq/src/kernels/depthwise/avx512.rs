@@ -13,8 +13,114 @@ const GROUP: usize = 4;
 /// The processor has AVX-512 F, BW, VL and VNNI, and the row fits ([`Row::fits`]).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn row(row: &mut Row<'_>) {
+    if row.taps.len() == TAPS {
+        let inside = row.inside();
+        for x in (0..inside.start).chain(inside.end..row.width) {
+            // SAFETY: the caller's; every tap points to a pixel of all channels.
+            unsafe { run(row, x, 1) };
+        }
+        if !inside.is_empty() {
+            // SAFETY: as above, and the taps of every pixel within stay in their rows.
+            unsafe { run(row, inside.start, inside.len()) };
+        }
+        return;
+    }
     // SAFETY: the caller's; every tap points to a pixel of all channels.
     row.pixels(|row, x, taps| unsafe { pixel(row, x, &taps[..row.weights.taps().next_multiple_of(GROUP)]) });
+}
+
+/// Taps of the window that nearly all depthwise convolutions have, 3 × 3: its weights stay in registers.
+const TAPS: usize = 9;
+
+/// # Safety
+/// The row fits and has the pixels, whose windows of 9 taps are one step apart in the input.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn run(row: &mut Row<'_>, x: usize, count: usize) {
+    const GROUPS: usize = TAPS.div_ceil(GROUP);
+    let weights = row.weights;
+    let channels = weights.channels();
+    let taps = row.pointers(x);
+    let advance = row.stride * row.pixel;
+    for (chunk, first) in (0..channels).step_by(CHUNK).enumerate() {
+        let mask = mask(channels - first);
+        // SAFETY: weights, biases and scales of whole chunks are there; of a pixel, the channels that it has.
+        unsafe {
+            let packed = weights.data.as_ptr().add(chunk * GROUPS * 256);
+            let packed: [[__m512i; 4]; GROUPS] = std::array::from_fn(|group| {
+                std::array::from_fn(|q| _mm512_loadu_si512(packed.add(256 * group + 64 * q).cast()))
+            });
+            for i in 0..count {
+                let mut sums = bias(row, first);
+                for (group, packed) in packed.iter().enumerate() {
+                    let load = |tap: usize| match GROUP * group + tap {
+                        // What is filled up has no weight.
+                        tap if tap >= TAPS => _mm512_setzero_si512(),
+                        tap => _mm512_maskz_loadu_epi8(mask, taps[tap].add(i * advance + first).cast()),
+                    };
+                    let bytes = interleave([load(0), load(1), load(2), load(3)]);
+                    for q in 0..4 {
+                        sums[q] = _mm512_dpbusd_epi32(sums[q], bytes[q], packed[q]);
+                    }
+                }
+                store(row, x + i, first, mask, sums);
+            }
+        }
+    }
+}
+
+/// The channels of a chunk that there are.
+fn mask(channels: usize) -> u64 {
+    if channels >= CHUNK { !0 } else { (1 << channels) - 1 }
+}
+
+/// # Safety
+/// The row fits and has the chunk.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn bias(row: &Row<'_>, first: usize) -> [__m512i; 4] {
+    // SAFETY: biases of whole chunks are there.
+    unsafe {
+        let bias = row.weights.bias.as_ptr().add(first);
+        [0, 16, 32, 48].map(|at| _mm512_loadu_si512(bias.add(at).cast()))
+    }
+}
+
+/// The bytes of four taps next to each other for every channel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn interleave([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (ab_low, ab_high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+    let (cd_low, cd_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+    [
+        _mm512_unpacklo_epi16(ab_low, cd_low),
+        _mm512_unpackhi_epi16(ab_low, cd_low),
+        _mm512_unpacklo_epi16(ab_high, cd_high),
+        _mm512_unpackhi_epi16(ab_high, cd_high),
+    ]
+}
+
+/// # Safety
+/// The row fits and has the pixel and the chunk.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store(row: &mut Row<'_>, x: usize, first: usize, mask: u64, sums: [__m512i; 4]) {
+    let weights = row.weights;
+    let zero = _mm512_set1_epi16(i16::from(weights.zero));
+    let least = _mm512_set1_epi8(weights.clamp.0 as i8);
+    let most = _mm512_set1_epi8(weights.clamp.1 as i8);
+    // SAFETY: scales of whole chunks are there; of the pixel, the channels that it has.
+    unsafe {
+        let scale = weights.scale.as_ptr().add(first);
+        let mut steps = [_mm512_setzero_si512(); 4];
+        for (q, (steps, sum)) in steps.iter_mut().zip(sums).enumerate() {
+            let scale = _mm512_loadu_ps(scale.add(16 * q));
+            *steps = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale));
+        }
+        let low = _mm512_adds_epi16(_mm512_packs_epi32(steps[0], steps[1]), zero);
+        let high = _mm512_adds_epi16(_mm512_packs_epi32(steps[2], steps[3]), zero);
+        let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), least), most);
+        _mm512_mask_storeu_epi8(row.output.as_mut_ptr().add(x * row.step + first).cast(), mask, bytes);
+    }
 }
 
 /// # Safety
@@ -23,41 +129,20 @@ pub(super) unsafe fn row(row: &mut Row<'_>) {
 unsafe fn pixel(row: &mut Row<'_>, x: usize, taps: &[*const u8]) {
     let weights = row.weights;
     let channels = weights.channels();
-    let zero = _mm512_set1_epi16(i16::from(weights.zero));
-    let least = _mm512_set1_epi8(weights.clamp.0 as i8);
-    let most = _mm512_set1_epi8(weights.clamp.1 as i8);
     let mut packed = weights.data.as_ptr();
     for first in (0..channels).step_by(CHUNK) {
-        let mask = if channels - first >= CHUNK { !0 } else { (1 << (channels - first)) - 1 };
-        // SAFETY: weights, biases and scales of whole chunks are there; of a pixel, the channels that it has.
+        let mask = mask(channels - first);
+        // SAFETY: weights of whole chunks are there; of a pixel, the channels that it has.
         unsafe {
-            let bias = weights.bias.as_ptr().add(first);
-            let mut sums: [__m512i; 4] = [0, 16, 32, 48].map(|at| _mm512_loadu_si512(bias.add(at).cast()));
+            let mut sums = bias(row, first);
             for taps in taps.as_chunks::<GROUP>().0 {
-                let [a, b, c, d] = taps.map(|tap| _mm512_maskz_loadu_epi8(mask, tap.add(first).cast()));
-                let (ab_low, ab_high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
-                let (cd_low, cd_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
-                let bytes = [
-                    _mm512_unpacklo_epi16(ab_low, cd_low),
-                    _mm512_unpackhi_epi16(ab_low, cd_low),
-                    _mm512_unpacklo_epi16(ab_high, cd_high),
-                    _mm512_unpackhi_epi16(ab_high, cd_high),
-                ];
+                let bytes = interleave(taps.map(|tap| _mm512_maskz_loadu_epi8(mask, tap.add(first).cast())));
                 for (sum, bytes) in sums.iter_mut().zip(bytes) {
                     *sum = _mm512_dpbusd_epi32(*sum, bytes, _mm512_loadu_si512(packed.cast()));
                     packed = packed.add(64);
                 }
             }
-            let scale = weights.scale.as_ptr().add(first);
-            let mut steps = [_mm512_setzero_si512(); 4];
-            for (q, (steps, sum)) in steps.iter_mut().zip(sums).enumerate() {
-                let scale = _mm512_loadu_ps(scale.add(16 * q));
-                *steps = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale));
-            }
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(steps[0], steps[1]), zero);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(steps[2], steps[3]), zero);
-            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), least), most);
-            _mm512_mask_storeu_epi8(row.output.as_mut_ptr().add(x * row.step + first).cast(), mask, bytes);
+            store(row, x, first, mask, sums);
         }
     }
 }

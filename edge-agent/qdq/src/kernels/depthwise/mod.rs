@@ -35,7 +35,7 @@ pub(crate) struct Tap {
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) input: &'a [u8],
-    /// A pixel of zero points.
+    /// A row of zero points, as long as one of the input.
     pub(crate) blank: &'a [u8],
     /// Columns of the input.
     pub(crate) columns: usize,
@@ -63,7 +63,7 @@ impl Row<'_> {
         let reach = self.columns.saturating_sub(1) * self.pixel + channels;
         self.taps.len() == self.weights.taps()
             && self.taps.len() <= MOST_TAPS
-            && self.blank.len() >= channels
+            && self.blank.len() >= reach
             && self.columns > 0
             && self.taps.iter().all(|tap| tap.row.is_none_or(|row| row + reach <= self.input.len()))
             && last * self.step + channels <= self.output.len()
@@ -85,10 +85,11 @@ impl Row<'_> {
         let mut pointers = [self.blank.as_ptr(); MOST_TAPS];
         for (pointer, tap) in pointers.iter_mut().zip(self.taps) {
             let column = (x * self.stride) as isize + tap.column;
-            if let (Some(row), Ok(column)) = (tap.row, usize::try_from(column))
+            if let Ok(column) = usize::try_from(column)
                 && column < self.columns
             {
-                *pointer = self.input[row + column * self.pixel..].as_ptr();
+                let (row, start) = tap.row.map_or((self.blank, 0), |row| (self.input, row));
+                *pointer = row[start + column * self.pixel..].as_ptr();
             }
         }
         pointers
@@ -97,10 +98,8 @@ impl Row<'_> {
     /// Moves the taps of a pixel within [`Row::inside`] to the next one.
     #[inline(always)]
     fn advance(&self, pointers: &mut Pointers) {
-        for (pointer, tap) in pointers.iter_mut().zip(self.taps) {
-            if tap.row.is_some() {
-                *pointer = pointer.wrapping_add(self.stride * self.pixel);
-            }
+        for pointer in &mut pointers[..self.taps.len()] {
+            *pointer = pointer.wrapping_add(self.stride * self.pixel);
         }
     }
 

@@ -76,7 +76,7 @@ impl Case {
         let mut output = vec![77; self.width() * pixel];
         let mut job = Row {
             input: &self.input,
-            blank: &vec![self.zero; self.channels],
+            blank: &vec![self.zero; w * pixel],
             columns: w,
             pixel,
             stride: self.stride,

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{Build, Frame, SCRATCH_BANDS, Step};
 use crate::Isa;
-use crate::graph::{Convolution, Window};
+use super::digits::{DIGITS, Digits};
+use crate::graph::{Convolution, RealConvolution, Window};
 use crate::kernels::dense::{self, Output, Panels, Row, Segment, Segments};
 use crate::kernels::{BLOCK, Requant};
 use crate::program::layout::margin;
@@ -37,6 +38,7 @@ struct Dense {
     kinds: Vec<Segments>,
     scratch: usize,
     scratch_bytes: usize,
+    meaning: Meaning,
 }
 
 #[derive(Debug)]
@@ -47,8 +49,15 @@ struct Group {
     weights: Panels,
     /// For every kind.
     requants: Vec<Requant>,
-    /// To real numbers: steps of the sums.
-    scale: Vec<f32>,
+}
+
+/// What sums are as real numbers.
+#[derive(Debug)]
+enum Meaning {
+    /// Of every output, its steps.
+    Steps(Vec<f32>),
+    /// Sums of [`DIGITS`] digits each.
+    Digits(Digits),
 }
 
 /// Outputs along rows or columns whose windows lose the same taps outside of the image.
@@ -91,6 +100,17 @@ impl Axis {
 }
 
 pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<dyn Step>, String> {
+    dense(build, convolution, Meaning::Steps(convolution.scale.clone()))
+}
+
+/// A convolution with weights that are real numbers.
+pub(super) fn build_real(build: &Build<'_>, convolution: &RealConvolution) -> Result<Box<dyn Step>, String> {
+    let digits = Digits::of(convolution, build.from()?.scale);
+    let convolution = digits.convolution(convolution);
+    dense(build, &convolution, Meaning::Digits(digits))
+}
+
+fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Result<Box<dyn Step>, String> {
     let from = build.input()?.image()?.clone();
     let quant = build.from()?;
     let Convolution { window, groups, outputs, inputs, .. } = convolution;
@@ -177,7 +197,6 @@ pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<
                 weight(group, output, at)
             }),
             requants: sums_of_weights.iter().map(requant).collect(),
-            scale: convolution.scale[range.clone()].to_vec(),
         }
     });
     let tight = |row: usize, pixel: usize, grid: Grid| grid.h == 1 || row == grid.w * pixel;
@@ -199,7 +218,7 @@ pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<
         groups: all.collect(),
         to: build.output.clone(),
         scratch: build.scratch,
-        scratch_bytes: super::band_bytes(scratch_bytes(convolution, grid)),
+        scratch_bytes: super::band_bytes(scratch_bytes(convolution.outputs, *groups, grid)),
         parts: if few && long { own_outputs.div_ceil(2 * BLOCK) } else { 1 },
         from,
         grid,
@@ -207,6 +226,7 @@ pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<
         rows,
         columns,
         kinds,
+        meaning,
     }))
 }
 
@@ -223,8 +243,8 @@ pub(super) fn isa(isa: Isa, convolution: &Convolution) -> Isa {
 }
 
 /// Real numbers are made of a row's sums.
-pub(super) fn scratch_bytes(convolution: &Convolution, output: Grid) -> usize {
-    4 * (convolution.outputs / convolution.groups.max(1)).next_multiple_of(BLOCK) * output.w
+pub(super) fn scratch_bytes(outputs: usize, groups: usize, output: Grid) -> usize {
+    4 * (outputs / groups.max(1)).next_multiple_of(BLOCK) * output.w
 }
 
 impl Dense {
@@ -322,12 +342,24 @@ impl Dense {
         let outputs = blocks.start * BLOCK..(blocks.end * BLOCK).min(group.weights.outputs());
         // SAFETY: the memory is this band's, and so are the numbers of its lines.
         let sums = unsafe { frame.numbers_mut::<i32>(own, step * columns.len()) };
-        for output in outputs {
-            for (x, sums) in columns.clone().zip(sums.chunks_exact(step)) {
-                let at = n * image + y * row + x * column + (group.output + output) * channel;
+        let put = |output: usize, value: &dyn Fn(&[i32]) -> f32| {
+            let start = n * image + y * row + columns.start * column + output * channel;
+            for (x, sums) in sums.chunks_exact(step).enumerate() {
+                let at = start + x * column;
                 // SAFETY: as above.
-                unsafe { frame.reals_mut(to, at..at + 1)[0] = sums[output] as f32 * group.scale[output] };
+                unsafe { frame.reals_mut(to, at..at + 1)[0] = value(sums) };
             }
+        };
+        match &self.meaning {
+            Meaning::Steps(scale) => outputs.for_each(|output| {
+                let scale = scale[group.output + output];
+                put(group.output + output, &|sums| sums[output] as f32 * scale);
+            }),
+            // All blocks are there: a row of sums is never cut where digits are joined.
+            Meaning::Digits(digits) => (0..group.weights.outputs() / DIGITS).for_each(|output| {
+                let all = group.output / DIGITS + output;
+                put(all, &|sums| digits.join(all, &sums[DIGITS * output..][..DIGITS]));
+            }),
         }
     }
 }
@@ -358,7 +390,8 @@ impl Step for Dense {
                 continue;
             }
             // Pairs of blocks, as the kernels take them.
-            let some = (CACHED_WEIGHTS / group.weights.block_bytes().max(1)).max(2) / 2 * 2;
+            let cached = if matches!(self.meaning, Meaning::Digits(_)) { usize::MAX } else { CACHED_WEIGHTS };
+            let some = (cached / group.weights.block_bytes().max(1)).max(2) & !1;
             for first in (0..all).step_by(some) {
                 self.rows(frame, &lines, group, &(first..(first + some).min(all)), band);
             }

@@ -18,7 +18,7 @@ struct Depthwise {
     /// Rows and columns of the first window that are above and left of the image.
     begin: [usize; 2],
     weights: Weights,
-    /// A pixel of zero points.
+    /// A row of zero points.
     blank: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<
         window: convolution.window,
         begin: convolution.window.begin([from.grid.h, from.grid.w]),
         weights: Weights::pack(isa, convolution.outputs, taps, &requant, |channel, tap| of(channel)[tap]),
-        blank: vec![quant.zero; convolution.outputs],
+        blank: vec![quant.zero; from.grid.w * from.pixel],
         from,
         to,
     }))

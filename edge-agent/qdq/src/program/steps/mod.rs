@@ -4,9 +4,9 @@ mod binary;
 mod convert;
 mod dense;
 mod depthwise;
+mod digits;
 mod movement;
 mod pool;
-mod real;
 mod resize;
 
 use std::fmt::Debug;
@@ -76,7 +76,7 @@ pub(super) fn build(build: &Build<'_>) -> Result<Box<dyn Step>, String> {
             depthwise::build(build, convolution)
         }
         Op::Convolution(convolution) => dense::build(build, convolution),
-        Op::RealConvolution(convolution) => real::build(build, convolution),
+        Op::RealConvolution(convolution) => dense::build_real(build, convolution),
         Op::Binary(binary) => binary::build(build, binary),
         Op::MaxPool(window) => pool::maximum(build, window),
         Op::AveragePool { window, count_pads } => pool::average(build, window, *count_pads),
@@ -93,8 +93,8 @@ pub(super) fn build(build: &Build<'_>) -> Result<Box<dyn Step>, String> {
 pub(super) fn scratch_bytes(op: &Op, output: &Shape) -> usize {
     let output = Grid::of(output);
     band_bytes(match op {
-        Op::Convolution(convolution) => dense::scratch_bytes(convolution, output),
-        Op::RealConvolution(convolution) => real::scratch_bytes(convolution),
+        Op::Convolution(c) => dense::scratch_bytes(c.outputs, c.groups, output),
+        Op::RealConvolution(c) => dense::scratch_bytes(digits::DIGITS * c.outputs, c.groups, output),
         Op::Resize(_) => resize::scratch_bytes(output),
         _ => 0,
     })
