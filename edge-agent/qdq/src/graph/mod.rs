@@ -1,10 +1,12 @@
 //! What is lowered: operators over tensors of bytes, still apart from any memory or processor.
 
+mod arithmetic;
 mod op;
 mod quant;
 mod sampling;
 mod shape;
 
+pub(crate) use arithmetic::to_byte;
 pub(crate) use op::{
     Arithmetic, Binary, Convolution, Coordinates, Interpolation, Op, Pads, RealConvolution, Reshape, Resize,
     ResizeTo, Rounding, Window,

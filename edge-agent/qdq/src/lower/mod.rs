@@ -5,6 +5,7 @@ mod assemble;
 mod binary;
 mod candidates;
 mod constant;
+mod fuse;
 mod movement;
 mod operator;
 mod partition;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use assemble::assemble;
 use candidates::Candidates;
+use fuse::fuse;
 use partition::Partition;
 pub(crate) use partition::Stage;
 use shapes::Outside;
@@ -65,6 +67,7 @@ impl Lowering {
             let nodes = keys.iter().filter_map(|key| candidates.lowered.get(key));
             let is_output = |tensor: &str| read.contains(&(index, tensor));
             let mut island = assemble(nodes, is_output)?;
+            fuse(&mut island);
             in_order(&mut island, graph);
             let row = |node: &crate::graph::Node| LoweredNode {
                 name: node.name.clone(),

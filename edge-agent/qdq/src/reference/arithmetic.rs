@@ -1,7 +1,7 @@
 //! Products, sums and matrix products.
 
-use super::{Data, to_byte};
-use crate::graph::{Arithmetic, Binary, Convolution, Quant, Shape};
+use super::Data;
+use crate::graph::{Binary, Convolution, Quant, Shape, to_byte};
 
 /// Of rows of bytes with the weights: as a convolution of one pixel.
 pub(super) fn matrix(product: &Convolution, bytes: &[u8], from: Quant, to: Option<Quant>) -> Data {
@@ -28,10 +28,7 @@ pub(super) fn scaled(
     }
 }
 
-/// Sum or product of two tensors that broadcast.
-///
-/// Sum: `(a − za) × (sa ÷ so) + (b − zb) × (sb ÷ so)`; product: `((a − za) × (b − zb)) × (sa × sb ÷ so)`; each operation
-/// rounded to f32.
+/// Sum or product of two tensors that broadcast, by [`Binary::apply`].
 pub(super) fn binary(
     binary: &Binary,
     (a, qa): ((&Shape, &Vec<u8>), Quant),
@@ -39,18 +36,11 @@ pub(super) fn binary(
     shape: &Shape,
     to: Quant,
 ) -> Vec<u8> {
-    let (ra, rb, rm) = (qa.scale / to.scale, qb.scale / to.scale, qa.scale * qb.scale / to.scale);
-    let count: usize = shape.iter().product();
     let one = |at: usize| {
-        let a = i32::from(a.1[broadcast(at, a.0, shape)]) - i32::from(qa.zero);
-        let b = i32::from(b.1[broadcast(at, b.0, shape)]) - i32::from(qb.zero);
-        let steps = match binary.arithmetic {
-            Arithmetic::Add => a as f32 * ra + b as f32 * rb,
-            Arithmetic::Multiply => (a * b) as f32 * rm,
-        };
-        to_byte(steps, to, binary.clamp)
+        let [a, b] = [a, b].map(|(own, bytes)| bytes[broadcast(at, own, shape)]);
+        binary.apply((a, qa), (b, qb), to)
     };
-    (0..count).map(one).collect()
+    (0..shape.iter().product()).map(one).collect()
 }
 
 /// Where in a tensor of the shape `own` the value for the index `at` of `shape` stands.

@@ -125,10 +125,3 @@ fn step(island: &Island, node: &Node, read: &[&Tensor], shape: &Shape) -> Result
 fn quant(kind: Kind) -> Option<Quant> {
     if let Kind::Bytes { quant, .. } = kind { Some(quant) } else { None }
 }
-
-/// Steps of the output, cut to a range of bytes and rounded, halves to even.
-fn to_byte(steps: f32, to: Quant, clamp: (u8, u8)) -> u8 {
-    let zero = i32::from(to.zero);
-    let [least, most] = [clamp.0, clamp.1].map(|end| f32::from(end) - f32::from(to.zero));
-    (steps.max(least).min(most).round_ties_even() as i32 + zero) as u8
-}

@@ -1,5 +1,5 @@
-use super::{Data, to_byte};
-use crate::graph::{Interpolation, Quant, Resize, Shape};
+use super::Data;
+use crate::graph::{Interpolation, Quant, Resize, Shape, to_byte};
 
 /// Nearest pixels are copied. Linear interpolation is separable, each operation rounded to f32: with the weights of
 /// [`Resize::taps`] and `x` the value (of bytes: byte − zero point),

@@ -1,7 +1,7 @@
 //! Operators that see a window of an image.
 
-use super::{Data, arithmetic, to_byte};
-use crate::graph::{Convolution, Quant, RealConvolution, Shape, Window};
+use super::{Data, arithmetic};
+use crate::graph::{Convolution, Quant, RealConvolution, Shape, Window, to_byte};
 
 /// `i32` sum over the pixels inside the image of `(x − zero) × w`, and the bias; padding counts nothing.
 pub(super) fn convolution(

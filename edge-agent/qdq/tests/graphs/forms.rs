@@ -37,9 +37,9 @@ fn with_constant(kind: &str, dims: &[i64], values: &[f32], scale: f32) -> ModelP
 fn constants_of_real_numbers_are_added_and_multiplied() {
     for kind in ["Add", "Mul"] {
         for number in [0.37, -0.83, 0.0] {
-            for dims in [&[][..], &[1, 1, 1, 1]] {
+            for (dims, operator) in [(&[][..], "Table"), (&[1, 1, 1, 1], kind)] {
                 let report = whole(&with_constant(kind, dims, &[number], 0.011), &[1, 3, 4, 5], 0.011);
-                assert_eq!(operators(&report), ["Quantize", kind, "Dequantize"]);
+                assert_eq!(operators(&report), ["Quantize", operator, "Dequantize"]);
             }
         }
         for dims in [&[3, 1, 1][..], &[1, 3, 1, 1]] {
@@ -264,4 +264,28 @@ fn parts_of_other_scales_are_joined() {
         build.output(&both, DataType::Float);
         whole(&build.model(), &[2, 3, 4, 5], 0.009);
     }
+}
+
+#[test]
+fn functions_of_one_value_are_one_table() {
+    let mut build = Build::default();
+    let image = build.image([1, 2, 4, 4]);
+    let image = build.pair(&image, 0.009, 120);
+    // A swish, as exporters write it out.
+    let sigmoid = build.node("Sigmoid", &[&image], vec![]);
+    let sigmoid = build.pair(&sigmoid, 0.004, 0);
+    let swish = build.node("Mul", &[&image, &sigmoid], vec![]);
+    let swish = build.pair(&swish, 0.006, 60);
+    let relu = build.node("Relu", &[&swish], vec![]);
+    let relu = build.pair(&relu, 0.003, 0);
+    // Of these, two are read again.
+    let both = build.node("Concat", &[&relu, &image], vec![int("axis", 1)]);
+    let both = build.pair(&both, 0.008, 100);
+    build.output(&both, DataType::Float);
+    let report = whole(&build.model(), &[1, 2, 4, 4], 0.008);
+    assert_eq!(operators(&report), ["Quantize", "Concat", "Dequantize"]);
+    let name = &report.lowered[1].name;
+    let inner = ["Concat ", "Relu ", "Mul ", "Sigmoid "];
+    let places: Vec<usize> = inner.iter().map(|kind| name.find(kind).unwrap()).collect();
+    assert!(places.is_sorted(), "{name}");
 }
