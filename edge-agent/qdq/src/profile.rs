@@ -47,7 +47,9 @@ impl Session {
             if best.is_empty() {
                 best = times;
             } else {
-                best.iter_mut().zip(times).for_each(|(best, time)| best.seconds = best.seconds.min(time.seconds));
+                best.iter_mut()
+                    .zip(times)
+                    .for_each(|(best, time)| best.seconds = best.seconds.min(time.seconds));
             }
         }
         best

@@ -47,7 +47,8 @@ mod tests {
                 let plain = (f64::from(steps).round_ties_even() + f64::from(zero)).clamp(3.0, 250.0) as u8;
                 assert_eq!(round(steps, zero, (3, 250)), plain, "{steps} above {zero}");
             }
-            let ends = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30].map(|steps| round(steps, zero, (3, 250)));
+            let ends =
+                [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30].map(|steps| round(steps, zero, (3, 250)));
             assert_eq!(ends, [250, 3, 3, 250]);
         }
     }

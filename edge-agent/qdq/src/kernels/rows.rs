@@ -41,6 +41,29 @@ versions! {
     pub(crate) fn mix(to: &mut [u8], a: &[u8], b: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) = mix_body
 }
 
+versions! {
+    /// The same, of bytes with others, in place.
+    pub(crate) fn mix_into(to: &mut [u8], other: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) = mix_into_body
+}
+
+#[inline(always)]
+fn mix_into_body(to: &mut [u8], other: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) {
+    match mix {
+        Mix::Add { zeros: [za, zb], ratios: [ra, rb] } => {
+            let (za, zb) = (f32::from(za), f32::from(zb));
+            to.iter_mut().zip(other).for_each(|(a, b)| {
+                *a = round((f32::from(*a) - za) * ra + (f32::from(*b) - zb) * rb, zero, clamp);
+            });
+        }
+        Mix::Multiply { zeros: [za, zb], ratio } => {
+            let (za, zb) = (f32::from(za), f32::from(zb));
+            to.iter_mut().zip(other).for_each(|(a, b)| {
+                *a = round((f32::from(*a) - za) * (f32::from(*b) - zb) * ratio, zero, clamp);
+            });
+        }
+    }
+}
+
 #[inline(always)]
 fn mix_body(to: &mut [u8], a: &[u8], b: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) {
     match mix {
@@ -109,7 +132,13 @@ impl PoolRow<'_> {
     /// Folds the channels from `first` on of every pixel that a window sees. A whole chunk is a loop of known length, which
     /// becomes vectors.
     #[inline(always)]
-    fn fold<T: Copy>(&self, seen: (usize, usize), first: usize, from: T, join: impl Fn(T, u8) -> T) -> [T; CHUNK] {
+    fn fold<T: Copy>(
+        &self,
+        seen: (usize, usize),
+        first: usize,
+        from: T,
+        join: impl Fn(T, u8) -> T,
+    ) -> [T; CHUNK] {
         let mut folded = [from; CHUNK];
         let channels = self.channels - first;
         for start in self.window(seen, first) {
@@ -240,42 +269,4 @@ pub(crate) fn widen_reals(to: &mut [f32], columns: &[Tap], from: impl Fn(usize) 
     for (to, tap) in to.iter_mut().zip(columns) {
         *to = between(from(tap.first), from(tap.second), tap.weight);
     }
-}
-
-/// Lanes of a sum of products of real numbers: a sum's order is part of the result.
-pub(crate) const LANES: usize = 16;
-
-versions! {
-    /// For each output the sum of products with its weights, `LANES` partial sums joined in halves, and its bias. Numbers and
-    /// weights are filled up to whole lanes.
-    pub(crate) fn products(to: &mut [f32], numbers: &[f32], weights: &[f32], bias: &[f32]) = products_body
-}
-
-#[inline(always)]
-fn products_body(to: &mut [f32], numbers: &[f32], weights: &[f32], bias: &[f32]) {
-    for ((to, weights), bias) in to.iter_mut().zip(weights.chunks_exact(numbers.len())).zip(bias) {
-        let mut sums = [0.0f32; LANES];
-        for (numbers, weights) in numbers.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
-            sums.iter_mut().zip(numbers).zip(weights).for_each(|((sum, x), w)| *sum += x * w);
-        }
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                sums[lane] += sums[lane + half];
-            }
-            half /= 2;
-        }
-        *to = sums[0] + bias;
-    }
-}
-
-versions! {
-    /// Bytes to real numbers.
-    pub(crate) fn dequantize(to: &mut [f32], from: &[u8], scale: f32, zero: u8) = dequantize_body
-}
-
-#[inline(always)]
-fn dequantize_body(to: &mut [f32], from: &[u8], scale: f32, zero: u8) {
-    let zero = f32::from(zero);
-    to.iter_mut().zip(from).for_each(|(to, byte)| *to = (f32::from(*byte) - zero) * scale);
 }

@@ -1,6 +1,7 @@
 //! An island ready to run on tensors of known shapes: weights packed for the processor, every tensor's place known.
 
 mod frame;
+mod fuse;
 mod layout;
 mod memory;
 mod place;
@@ -66,6 +67,8 @@ impl Program {
             return Err(format!("this processor has no {isa}"));
         }
         let shapes = island.shapes(inputs)?;
+        let (island, residuals) = fuse::fuse(island, &shapes);
+        let island = &island;
         let layout = Layout::new(island, &shapes)?;
         let mut all = Vec::with_capacity(island.nodes.len() + 2);
         for (input, value) in layout::entered(island) {
@@ -74,7 +77,7 @@ impl Program {
             let name = island.values[value].name.clone();
             all.push(Named { name, kind: "Enter".into(), macs: 0, step: steps::enter(image, input, signed) });
         }
-        for (node, scratch) in island.nodes.iter().zip(&layout.scratch) {
+        for ((node, scratch), residual) in island.nodes.iter().zip(&layout.scratch).zip(residuals) {
             let titled = |reason| format!("{} '{}': {reason}", node.op.name(), node.name);
             let build = steps::Build {
                 isa,
@@ -84,15 +87,26 @@ impl Program {
                 output: &layout.places[node.output],
                 to: quant(island, node.output),
                 scratch: *scratch,
+                residual,
             };
             let (kind, macs) = (node.op.kind(), node.op.macs(&shapes[node.output]));
-            all.push(Named { name: node.name.clone(), kind, macs, step: steps::build(&build).map_err(titled)? });
+            all.push(Named {
+                name: node.name.clone(),
+                kind,
+                macs,
+                step: steps::build(&build).map_err(titled)?,
+            });
         }
         for (output, value) in island.outputs.iter().enumerate() {
             let place = &layout.places[*value];
             let signed = matches!(island.values[*value].kind, Kind::Bytes { signed: true, .. });
             if let Some(step) = steps::leave(place, output, signed) {
-                all.push(Named { name: island.values[*value].name.clone(), kind: "Leave".into(), macs: 0, step });
+                all.push(Named {
+                    name: island.values[*value].name.clone(),
+                    kind: "Leave".into(),
+                    macs: 0,
+                    step,
+                });
             }
         }
         let outputs = island.outputs.iter().map(|value| shapes[*value].clone()).collect();
@@ -134,7 +148,12 @@ impl Program {
             let start = Instant::now();
             named.run(frame, pool);
             let seconds = start.elapsed().as_secs_f64();
-            times.push(LayerTime { name: named.name.clone(), kind: named.kind.clone(), macs: named.macs, seconds });
+            times.push(LayerTime {
+                name: named.name.clone(),
+                kind: named.kind.clone(),
+                macs: named.macs,
+                seconds,
+            });
         });
         times
     }

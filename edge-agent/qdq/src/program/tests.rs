@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::graph::{
-    Arithmetic, Binary, Convolution, Coordinates, Interpolation, Node, Op, Pads, Quant, RealConvolution, Reshape,
-    Resize, ResizeTo, Rounding, Value, Window,
+    Arithmetic, Binary, Convolution, Coordinates, Interpolation, Node, Op, Pads, Quant, RealConvolution,
+    Reshape, Resize, ResizeTo, Rounding, Value, Window,
 };
 use crate::reference::{Data, Tensor, evaluate};
 
@@ -68,7 +68,12 @@ struct Net {
 impl Net {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
-        let shape = vec![dice.pick(&[1, 1, 2]), dice.pick(&[1, 1, 3, 4, 5, 16, 20, 32]), 1 + dice.below(14), 1 + dice.below(30)];
+        let shape = vec![
+            dice.pick(&[1, 1, 2]),
+            dice.pick(&[1, 1, 3, 4, 5, 16, 20, 32]),
+            1 + dice.below(14),
+            1 + dice.below(30),
+        ];
         let mut net = Self { island: Island::default(), shapes: Vec::new(), dice };
         let kind = match net.dice.below(3) {
             0 => Kind::Real,
@@ -117,7 +122,9 @@ impl Net {
         let fit: Vec<usize> = (0..self.shapes.len())
             .filter(|value| {
                 let info = &self.island.values[*value];
-                matches!(info.kind, Kind::Bytes { .. }) && info.constant.is_none() && fits(&self.shapes[*value])
+                matches!(info.kind, Kind::Bytes { .. })
+                    && info.constant.is_none()
+                    && fits(&self.shapes[*value])
             })
             .collect();
         let last = *fit.last()?;
@@ -134,13 +141,31 @@ impl Net {
             1 => Pads::SameUpper,
             2 => Pads::SameLower,
             3 => Pads::Explicit([half(0), half(1), half(0), half(1)]),
-            _ => Pads::Explicit([d.below(half(0) + 1), d.below(half(1) + 1), d.below(half(0) + 1), d.below(half(1) + 1)]),
+            _ => Pads::Explicit([
+                d.below(half(0) + 1),
+                d.below(half(1) + 1),
+                d.below(half(0) + 1),
+                d.below(half(1) + 1),
+            ]),
         };
         let dilations = if pools { [1; 2] } else { [dilation, d.pick(&[1, dilation])] };
-        Window { kernel, strides: [d.pick(&[1, 1, 2, 3]), d.pick(&[1, 1, 2])], dilations, pads, ceil: pools && d.chance(30) }
+        Window {
+            kernel,
+            strides: [d.pick(&[1, 1, 2, 3]), d.pick(&[1, 1, 2])],
+            dilations,
+            pads,
+            ceil: pools && d.chance(30),
+        }
     }
 
-    fn convolution(&mut self, groups: usize, inputs: usize, outputs: usize, window: Window, matrix: bool) -> Convolution {
+    fn convolution(
+        &mut self,
+        groups: usize,
+        inputs: usize,
+        outputs: usize,
+        window: Window,
+        matrix: bool,
+    ) -> Convolution {
         let d = &mut self.dice;
         let count = outputs * inputs * window.kernel[0] * window.kernel[1];
         let weight = |d: &mut Dice| match d.below(9) {
@@ -253,7 +278,13 @@ impl Net {
                 if inputs * outputs > 100_000 {
                     return;
                 }
-                let window = Window { kernel: [1; 2], strides: [1; 2], dilations: [1; 2], pads: Pads::Explicit([0; 4]), ceil: false };
+                let window = Window {
+                    kernel: [1; 2],
+                    strides: [1; 2],
+                    dilations: [1; 2],
+                    pads: Pads::Explicit([0; 4]),
+                    ceil: false,
+                };
                 let op = self.convolution(1, inputs, outputs, window, true);
                 match self.dice.chance(30) {
                     true => self.push(Op::Convolution(op), &[x], Kind::Real),
@@ -265,14 +296,26 @@ impl Net {
 
     fn resize(&mut self) -> Resize {
         let d = &mut self.dice;
-        let roundings = [Rounding::RoundPreferFloor, Rounding::RoundPreferCeil, Rounding::Floor, Rounding::Ceil];
-        let places = [Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::AlignCorners, Coordinates::Asymmetric];
+        let roundings =
+            [Rounding::RoundPreferFloor, Rounding::RoundPreferCeil, Rounding::Floor, Rounding::Ceil];
+        let places = [
+            Coordinates::HalfPixel,
+            Coordinates::PytorchHalfPixel,
+            Coordinates::AlignCorners,
+            Coordinates::Asymmetric,
+        ];
         Resize {
-            interpolation: if d.chance(60) { Interpolation::Linear } else { Interpolation::Nearest(d.pick(&roundings)) },
+            interpolation: if d.chance(60) {
+                Interpolation::Linear
+            } else {
+                Interpolation::Nearest(d.pick(&roundings))
+            },
             coordinates: d.pick(&places),
             to: match d.chance(50) {
                 true => ResizeTo::Sizes([1 + d.below(25), 1 + d.below(40)]),
-                false => ResizeTo::Scales([d.pick(&[1.0, 2.0, 1.7, 4.0, 0.5]), d.pick(&[1.0, 2.0, 3.3, 0.6])]),
+                false => {
+                    ResizeTo::Scales([d.pick(&[1.0, 2.0, 1.7, 4.0, 0.5]), d.pick(&[1.0, 2.0, 3.3, 0.6])])
+                }
             },
         }
     }
@@ -282,7 +325,8 @@ impl Net {
         let shape = self.shapes[first].clone();
         let axis = if self.dice.chance(60) { 1 % shape.len() } else { self.dice.below(shape.len()) };
         let others = |own: &Shape| {
-            own.len() == shape.len() && own.iter().zip(&shape).enumerate().all(|(i, (a, b))| i == axis || a == b)
+            own.len() == shape.len()
+                && own.iter().zip(&shape).enumerate().all(|(i, (a, b))| i == axis || a == b)
         };
         let mut parts = vec![first];
         for _ in 0..1 + self.dice.below(3) {
@@ -331,7 +375,9 @@ impl Net {
         let shape = self.shapes[0].clone();
         let count = shape.iter().product();
         let data = match self.island.values[0].kind {
-            Kind::Real => Data::Real((0..count).map(|_| self.dice.below(4000) as f32 / 100.0 - 20.0).collect()),
+            Kind::Real => {
+                Data::Real((0..count).map(|_| self.dice.below(4000) as f32 / 100.0 - 20.0).collect())
+            }
             Kind::Bytes { .. } => Data::Bytes((0..count).map(|_| self.dice.byte()).collect()),
         };
         Tensor { shape, data }
@@ -375,13 +421,22 @@ fn check(seed: u64, size: usize, everything: bool) -> Result<(), TestCaseError> 
                 .collect();
             program.run(&mut workspace, &pool, &[source], &mut sinks);
             for ((output, tensor), value) in outputs.iter().zip(&expected).zip(&net.island.outputs) {
-                let node = net.island.nodes.iter().find(|node| node.output == *value).expect("a node made it");
+                let node =
+                    net.island.nodes.iter().find(|node| node.output == *value).expect("a node made it");
                 let same = match (output, &tensor.data) {
                     (Data::Bytes(a), Data::Bytes(b)) => a == b,
-                    (Data::Real(a), Data::Real(b)) => a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-4 * b.abs()),
+                    (Data::Real(a), Data::Real(b)) => {
+                        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-4 * b.abs())
+                    }
                     _ => false,
                 };
-                prop_assert!(same, "{} on {isa} with {threads} threads: {:?} of {:?}", node.name, node.op.name(), net.shapes);
+                prop_assert!(
+                    same,
+                    "{} on {isa} with {threads} threads: {:?} of {:?}",
+                    node.name,
+                    node.op.name(),
+                    net.shapes
+                );
             }
             // The order of sums of real numbers is the same in all sets.
             match &first {

@@ -41,7 +41,8 @@ unsafe fn tile<const WIDTH: usize>(row: &mut Row<'_>, x: usize, block: usize, ha
     // SAFETY: every weight of the block, and every byte that the segments of the pixels reach, lies in its slice.
     unsafe {
         let weights = row.weights.block(block).as_ptr().add(half * OUTPUTS * 4);
-        let window = row.input.as_ptr().add(row.at + x * step);
+        // Without segments it may lie anywhere, and is not read.
+        let window = row.input.as_ptr().wrapping_add(row.at + x * step);
         for segment in row.segments.list() {
             let mut weights = weights.add(segment.weights * BLOCK * 4);
             let mut pixels0 = window.add(segment.offset);

@@ -58,7 +58,8 @@ unsafe fn tile<const WIDTH: usize, const BLOCKS: usize>(row: &mut Row<'_>, x: us
             let bias = _mm512_loadu_si512(row.requant.bias.as_ptr().add((block + n) * BLOCK).cast());
             *sums = [bias; WIDTH];
         }
-        let window = row.input.as_ptr().add(row.at + x * step);
+        // Without segments it may lie anywhere, and is not read.
+        let window = row.input.as_ptr().wrapping_add(row.at + x * step);
         for segment in row.segments.list() {
             let mut weights = weights.add(segment.weights * BLOCK * 4);
             // Three pointers and multiples of a step address 12 pixels; a pointer for each would not stay in registers.

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use super::digits::{DIGITS, Digits};
 use super::{Build, Frame, SCRATCH_BANDS, Step};
 use crate::Isa;
-use super::digits::{DIGITS, Digits};
 use crate::graph::{Convolution, RealConvolution, Window};
 use crate::kernels::dense::{self, Output, Panels, Row, Segment, Segments};
+use crate::kernels::rows::{self, Mix};
 use crate::kernels::{BLOCK, Requant};
 use crate::program::layout::margin;
 use crate::program::place::{Grid, Image, Place, Reals};
@@ -39,6 +40,27 @@ struct Dense {
     scratch: usize,
     scratch_bytes: usize,
     meaning: Meaning,
+    residual: Option<Added>,
+}
+
+/// What is added to every row.
+#[derive(Debug)]
+struct Added {
+    image: Image,
+    mix: Mix,
+    clamp: (u8, u8),
+}
+
+impl Added {
+    fn of(build: &Build<'_>) -> Result<Option<Self>, String> {
+        let Some(residual) = build.residual else { return Ok(None) };
+        let image = build.inputs.get(1).ok_or("it has nothing to add")?.image()?.clone();
+        let (other, to) =
+            (build.from.get(1).copied().flatten().ok_or("what it adds is not quantized")?, build.to()?);
+        let zeros = [residual.own.zero, other.zero];
+        let mix = Mix::Add { zeros, ratios: [residual.own.scale / to.scale, other.scale / to.scale] };
+        Ok(Some(Self { image, mix, clamp: residual.clamp }))
+    }
 }
 
 #[derive(Debug)]
@@ -183,7 +205,7 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
             let mut requant = Requant {
                 bias: bias.collect(),
                 scale: convolution.scale[range.clone()].to_vec(),
-                zero: build.to.map_or(0, |to| to.zero),
+                zero: build.residual.map(|residual| residual.own).or(build.to).map_or(0, |own| own.zero),
                 clamp: convolution.clamp,
             };
             requant.bias.resize(blocks, 0);
@@ -227,6 +249,7 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
         columns,
         kinds,
         meaning,
+        residual: Added::of(build)?,
     }))
 }
 
@@ -309,9 +332,13 @@ impl Dense {
                 match &self.to {
                     Place::Bytes(to) => {
                         // SAFETY: the lines are this band's, or pieces of a row of which it has its own pixels.
-                        let bytes = unsafe { frame.pixels_mut(to, n, y, columns) };
+                        let bytes = unsafe { frame.pixels_mut(to, n, y, columns.clone()) };
                         row.output = Output::Bytes { bytes: &mut bytes[group.output..], step: to.pixel };
                         dense::row(self.isa, &mut row);
+                        if let Some(added) = &self.residual {
+                            // SAFETY: as above; the residual is none of the output's.
+                            unsafe { self.add(frame, added, to, blocks, (n, y, columns)) };
+                        }
                     }
                     Place::Reals(to) => {
                         let step = group.weights.blocks() * BLOCK;
@@ -324,6 +351,34 @@ impl Dense {
                     }
                 }
             });
+        }
+    }
+
+    /// Adds the residual to the outputs of some blocks.
+    ///
+    /// # Safety
+    /// As [`Frame::pixels_mut`], and nothing writes the residual meanwhile.
+    unsafe fn add(
+        &self,
+        frame: &Frame<'_>,
+        added: &Added,
+        to: &Image,
+        blocks: &Range<usize>,
+        (n, y, columns): (usize, usize, Range<usize>),
+    ) {
+        let image = &added.image;
+        // SAFETY: the caller's.
+        let (bytes, residual) = unsafe { (frame.pixels_mut(to, n, y, columns.clone()), frame.bytes(image)) };
+        let residual = &residual[image.row_start(n, y) - image.span.start + columns.start * image.pixel..];
+        let outputs = blocks.start * BLOCK..(blocks.end * BLOCK).min(to.grid.c);
+        if outputs.len() == to.grid.c && to.is_dense() && image.is_dense() && to.pixel == image.pixel {
+            let residual = &residual[..bytes.len()];
+            return rows::mix_into(self.isa, bytes, residual, added.mix, to.zero, added.clamp);
+        }
+        for x in 0..columns.len() {
+            let bytes = &mut bytes[x * to.pixel..][outputs.clone()];
+            let residual = &residual[x * image.pixel..][outputs.clone()];
+            rows::mix_into(self.isa, bytes, residual, added.mix, to.zero, added.clamp);
         }
     }
 
@@ -342,23 +397,35 @@ impl Dense {
         let outputs = blocks.start * BLOCK..(blocks.end * BLOCK).min(group.weights.outputs());
         // SAFETY: the memory is this band's, and so are the numbers of its lines.
         let sums = unsafe { frame.numbers_mut::<i32>(own, step * columns.len()) };
-        let put = |output: usize, value: &dyn Fn(&[i32]) -> f32| {
-            let start = n * image + y * row + columns.start * column + output * channel;
-            for (x, sums) in sums.chunks_exact(step).enumerate() {
-                let at = start + x * column;
-                // SAFETY: as above.
-                unsafe { frame.reals_mut(to, at..at + 1)[0] = value(sums) };
+        let place = |output: usize| n * image + y * row + columns.start * column + output * channel;
+        // SAFETY: as above.
+        let put = |output, sums: &[i32], value: &dyn Fn(&[i32], &mut [f32])| unsafe {
+            if column == 1 {
+                let start = place(output);
+                value(sums, frame.reals_mut(to, start..start + columns.len()));
+            } else {
+                for (x, sums) in sums.chunks_exact(step).enumerate() {
+                    let at = place(output) + x * column;
+                    value(sums, frame.reals_mut(to, at..at + 1));
+                }
             }
         };
         match &self.meaning {
             Meaning::Steps(scale) => outputs.for_each(|output| {
                 let scale = scale[group.output + output];
-                put(group.output + output, &|sums| sums[output] as f32 * scale);
+                put(group.output + output, sums, &|sums, to| {
+                    let pixels = sums.chunks_exact(step);
+                    to.iter_mut().zip(pixels).for_each(|(to, sums)| *to = sums[output] as f32 * scale);
+                });
             }),
             // All blocks are there: a row of sums is never cut where digits are joined.
             Meaning::Digits(digits) => (0..group.weights.outputs() / DIGITS).for_each(|output| {
                 let all = group.output / DIGITS + output;
-                put(all, &|sums| digits.join(all, &sums[DIGITS * output..][..DIGITS]));
+                put(all, sums, &|sums, to| {
+                    let pixels = sums.chunks_exact(step);
+                    let own = |sums: &[i32]| [0, 1, 2].map(|digit| sums[DIGITS * output + digit]);
+                    to.iter_mut().zip(pixels).for_each(|(to, sums)| *to = digits.join(all, own(sums)));
+                });
             }),
         }
     }

@@ -17,6 +17,8 @@ struct Depthwise {
     window: Window,
     /// Rows and columns of the first window that are above and left of the image.
     begin: [usize; 2],
+    /// Taps of the window that see the image anywhere; others add nothing.
+    taps: Vec<usize>,
     weights: Weights,
     /// A row of zero points.
     blank: Vec<u8>,
@@ -25,10 +27,25 @@ struct Depthwise {
 pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<dyn Step>, String> {
     let (from, to) = (build.input()?.image()?.clone(), build.output.image()?.clone());
     let quant = build.from()?;
-    let taps = convolution.window.kernel[0] * convolution.window.kernel[1];
-    let of = |channel: usize| &convolution.weights[channel * taps..][..taps];
+    let Convolution { window, weights, .. } = convolution;
+    let begin = window.begin([from.grid.h, from.grid.w]);
+    let size = window.kernel[0] * window.kernel[1];
+    // Taps that see the image anywhere.
+    let sees = |side: usize, tap: usize, input: usize, outputs: usize| {
+        let at = |output: usize| {
+            (output * window.strides[side] + tap * window.dilations[side]).checked_sub(begin[side])
+        };
+        (0..outputs).any(|output| at(output).is_some_and(|at| at < input))
+    };
+    let taps: Vec<usize> = (0..size)
+        .filter(|tap| {
+            sees(0, tap / window.kernel[1], from.grid.h, to.grid.h)
+                && sees(1, tap % window.kernel[1], from.grid.w, to.grid.w)
+        })
+        .collect();
+    let weight = |channel: usize, tap: usize| weights[channel * size + taps[tap]];
     let bias = (0..convolution.outputs).map(|channel| {
-        let sum: i32 = of(channel).iter().map(|weight| i32::from(*weight)).sum();
+        let sum: i32 = (0..taps.len()).map(|tap| i32::from(weight(channel, tap))).sum();
         convolution.bias[channel].wrapping_sub(i32::from(quant.zero) * sum)
     });
     let requant = Requant {
@@ -40,10 +57,11 @@ pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<
     let isa = super::dense::isa(build.isa, convolution);
     Ok(Box::new(Depthwise {
         isa,
-        window: convolution.window,
-        begin: convolution.window.begin([from.grid.h, from.grid.w]),
-        weights: Weights::pack(isa, convolution.outputs, taps, &requant, |channel, tap| of(channel)[tap]),
+        window: *window,
+        begin,
+        weights: Weights::pack(isa, convolution.outputs, taps.len(), &requant, weight),
         blank: vec![quant.zero; from.grid.w * from.pixel],
+        taps,
         from,
         to,
     }))
@@ -66,7 +84,7 @@ impl Step for Depthwise {
         for line in lines {
             let (n, y) = (line / to.h, line % to.h);
             let mut taps = [Tap { row: None, column: 0 }; MOST_TAPS];
-            for (at, tap) in taps.iter_mut().enumerate().take(kernel[0] * kernel[1]) {
+            for (tap, at) in taps.iter_mut().zip(&self.taps) {
                 let row = (y * strides[0] + at / kernel[1] * dilations[0]).checked_sub(self.begin[0]);
                 let row = row.filter(|row| *row < from.h);
                 tap.row = row.map(|row| self.from.row_start(n, row) - self.from.span.start);
@@ -80,7 +98,7 @@ impl Step for Depthwise {
                     columns: from.w,
                     pixel: self.from.pixel,
                     stride: strides[1],
-                    taps: &taps[..kernel[0] * kernel[1]],
+                    taps: &taps[..self.taps.len()],
                     weights: &self.weights,
                     width: to.w,
                     output: frame.row_mut(&self.to, n, y),

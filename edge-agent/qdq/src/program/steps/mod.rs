@@ -15,6 +15,7 @@ use std::ops::Range;
 pub(super) use convert::{enter, leave};
 
 use super::frame::Frame;
+use super::fuse::Residual;
 use super::place::{Grid, Place};
 use crate::Isa;
 use crate::graph::{Convolution, Op, Quant, Shape};
@@ -51,6 +52,8 @@ pub(super) struct Build<'a> {
     pub(super) to: Option<Quant>,
     /// Where the memory begins that it has for itself.
     pub(super) scratch: usize,
+    /// What a convolution adds: its second input.
+    pub(super) residual: Option<Residual>,
 }
 
 impl Build<'_> {
@@ -108,5 +111,9 @@ fn band_bytes(bytes: usize) -> usize {
 /// Whether every channel is convolved by itself, in a window and to bytes as the kernels for that do.
 pub(super) fn is_depthwise(convolution: &Convolution, to_bytes: bool) -> bool {
     let Convolution { window, groups, outputs, inputs, .. } = convolution;
-    to_bytes && *groups > 1 && groups == outputs && *inputs == 1 && window.kernel[0] * window.kernel[1] <= MOST_TAPS
+    to_bytes
+        && *groups > 1
+        && groups == outputs
+        && *inputs == 1
+        && window.kernel[0] * window.kernel[1] <= MOST_TAPS
 }
