@@ -42,6 +42,14 @@ pub enum LowerError {
         /// What is wrong.
         reason: String,
     },
+    /// Shapes that do not fit together, or beyond any memory.
+    #[error("{node}: {reason}")]
+    Shape {
+        /// The node.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// tract does not take what is left of the graph.
     #[error("tract does not load the graph: {0}")]
     Tract(String),

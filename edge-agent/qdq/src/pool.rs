@@ -129,7 +129,9 @@ impl Crew {
         }
         match own {
             Err(panic) => resume_unwind(panic),
-            Ok(()) => assert!(!shared.failed.load(Ordering::Relaxed), "an operator failed on a thread of the pool"),
+            Ok(()) => {
+                assert!(!shared.failed.load(Ordering::Relaxed), "an operator failed on a thread of the pool")
+            }
         }
     }
 }

@@ -1,16 +1,18 @@
 //! Tensors at the ends of an island, in the layout of ONNX: row-major, `[n, c, h, w]` for images.
 
-/// What an island reads.
+/// What is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
+pub enum Source<'a> {
+    /// f32.
     Real(&'a [f32]),
     /// The bytes of a u8 tensor, or those of an i8 tensor as they are.
     Bytes(&'a [u8]),
 }
 
-/// What an island writes.
+/// What is written.
 #[derive(Debug)]
-pub(crate) enum Sink<'a> {
+pub enum Sink<'a> {
+    /// f32.
     Real(&'a mut [f32]),
     /// The bytes of a u8 tensor, or those of an i8 tensor as they are.
     Bytes(&'a mut [u8]),

@@ -1,6 +1,6 @@
 """Writes QDQ graphs and the values that onnxruntime computes for them; README.md beside this tells of them.
 
-usage: python make_graphs.py OUT [--only NAME-PREFIX] [--seed N] [--random N]
+usage: python make_graphs.py OUT [--only NAME-PREFIX ...] [--seed N] [--random N]
 """
 
 import argparse
@@ -28,12 +28,12 @@ ALIGNMENT = 64
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("out", type=Path)
-    arguments.add_argument("--only", default="", metavar="NAME-PREFIX")
+    arguments.add_argument("--only", default=[""], nargs="+", metavar="NAME-PREFIX")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--random", type=int, default=40, metavar="N")
     options = arguments.parse_args()
     for name, make in graphs(options.seed, options.random):
-        if name.startswith(options.only):
+        if name.startswith(tuple(options.only)):
             # Of the name too, so that a graph does not depend on which others are made.
             model, picture = make(np.random.default_rng([options.seed, zlib.crc32(name.encode())]))
             report(name, write(options.out / name, model, picture))

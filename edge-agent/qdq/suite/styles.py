@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from net import HEAD, IR_VERSION, OPSETS, run
 
@@ -222,13 +222,22 @@ class Samples(CalibrationDataReader):
         return next(self.feeds, None)
 
 
+def prepare(model, path):
+    """What `quant_pre_process` does to graphs of static shapes, without the packages that it needs for others."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = path
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    onnx.save(onnx.shape_inference.infer_shapes(onnx.load(path)), path)
+
+
 def onnxruntimes(activation_type, per_channel):
     """The style of onnxruntime's own quantizer."""
 
     def quantize(model, samples):
         with tempfile.TemporaryDirectory() as folder:
             prepared, result = (str(Path(folder, name)) for name in ("prepared.onnx", "quantized.onnx"))
-            quant_pre_process(model, prepared)
+            prepare(model, prepared)
             quantize_static(
                 prepared,
                 result,

@@ -2,6 +2,7 @@
 
 mod op;
 mod quant;
+mod sampling;
 mod shape;
 
 pub(crate) use op::{
@@ -9,7 +10,8 @@ pub(crate) use op::{
     ResizeTo, Rounding, Window,
 };
 pub(crate) use quant::Quant;
-pub(crate) use shape::Shape;
+pub(crate) use sampling::Tap;
+pub(crate) use shape::{Shape, axis_of};
 
 /// What a tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +20,16 @@ pub(crate) enum Kind {
     Bytes { quant: Quant, signed: bool },
     /// f32.
     Real,
+}
+
+impl Kind {
+    /// The zero point of bytes.
+    pub(crate) fn zero(&self) -> Option<u8> {
+        match self {
+            Self::Bytes { quant, .. } => Some(quant.zero),
+            Self::Real => None,
+        }
+    }
 }
 
 /// A tensor of an island.
@@ -52,6 +64,17 @@ pub(crate) struct Island {
 }
 
 impl Island {
+    /// The ends alone, without operators and constants.
+    pub(crate) fn ends(&self) -> Self {
+        let value = |value: &Value| Value { name: value.name.clone(), kind: value.kind, constant: None };
+        Self {
+            values: self.values.iter().map(value).collect(),
+            nodes: Vec::new(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+        }
+    }
+
     /// The shape of every value, given those of the inputs.
     pub(crate) fn shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
         let mut shapes: Vec<Shape> = self

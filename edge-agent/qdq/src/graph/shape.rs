@@ -156,6 +156,22 @@ impl Window {
         [begin(0), begin(1)]
     }
 
+    /// How many rows or columns each window sees inside the image or, with `padded`, inside the padded image.
+    pub(crate) fn counts(&self, side: usize, input: usize, output: usize, padded: bool) -> Vec<usize> {
+        let begin = self.begin([input; 2])[side];
+        let end = match self.pads {
+            Pads::Explicit(pads) => begin + input + pads[side + 2],
+            // These pads are what the windows need.
+            _ => (output - 1) * self.strides[side] + self.extent(side),
+        };
+        let seen = if padded { 0..end.max(begin + input) } else { begin..begin + input };
+        let count = |out: usize| {
+            let at = |tap: usize| out * self.strides[side] + tap * self.dilations[side];
+            (0..self.kernel[side]).filter(|tap| seen.contains(&at(*tap))).count()
+        };
+        (0..output).map(count).collect()
+    }
+
     /// Rows or columns from the first to the last that one window sees.
     pub(crate) fn extent(&self, side: usize) -> usize {
         (self.kernel[side] - 1) * self.dilations[side] + 1

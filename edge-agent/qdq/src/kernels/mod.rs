@@ -8,6 +8,7 @@ mod aarch64;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod requant;
+pub(crate) mod rows;
 mod versions;
 
 pub(crate) use requant::Requant;

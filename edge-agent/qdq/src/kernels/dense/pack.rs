@@ -18,7 +18,9 @@ impl Panels {
             for quad in 0..quads {
                 for lane in 0..BLOCK {
                     let output = block * BLOCK + lane;
-                    data.extend((0..4).map(|byte| if output < outputs { weight(output, 4 * quad + byte) } else { 0 }));
+                    data.extend(
+                        (0..4).map(|byte| if output < outputs { weight(output, 4 * quad + byte) } else { 0 }),
+                    );
                 }
             }
         }

@@ -1,0 +1,123 @@
+//! Shapes that are known before any input is, to leave to tract what we have no form of.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
+use tract_onnx::pb::type_proto::Value as Type;
+use tract_onnx::pb::{TypeProto, ValueInfoProto};
+
+use super::candidates::Candidates;
+use super::operator::Operand;
+use crate::LowerError;
+use crate::graph::{Convolution, Op, Resize, ResizeTo, Shape};
+use crate::onnx::OnnxGraph;
+
+/// Stands for rows and columns that are not known, small enough for any memory and large enough for any network.
+const SIDE: usize = 512;
+
+#[derive(Clone, Debug)]
+struct Known {
+    shape: Shape,
+    /// Whether no dimension of it is made up.
+    exact: bool,
+}
+
+/// Shapes that the file tells.
+#[derive(Debug, Default)]
+pub(crate) struct Declared<'a>(HashMap<&'a str, Known>);
+
+impl<'a> Declared<'a> {
+    pub(crate) fn read(graph: &OnnxGraph<'a>) -> Self {
+        let infos = graph.proto.value_info.iter().chain(&graph.proto.input);
+        Self(infos.filter_map(|info| Some((info.name.as_str(), known(info)?))).collect())
+    }
+}
+
+fn known(info: &ValueInfoProto) -> Option<Known> {
+    let Some(TypeProto { value: Some(Type::TensorType(tensor)), .. }) = &info.r#type else { return None };
+    let mut known = Known { shape: Vec::new(), exact: true };
+    for (axis, dim) in tensor.shape.as_ref()?.dim.iter().enumerate() {
+        known.shape.push(match &dim.value {
+            Some(Dim::DimValue(value)) => usize::try_from(*value).ok()?,
+            _ => {
+                known.exact = false;
+                if axis == 0 { 1 } else { SIDE }
+            }
+        });
+    }
+    Some(known)
+}
+
+/// Candidates that have no lowered form in the shapes that are known, with the reason.
+///
+/// # Errors
+/// [`LowerError::Shape`] if shapes do not fit together in any implementation.
+pub(crate) fn check(
+    graph: &OnnxGraph<'_>,
+    candidates: &Candidates<'_>,
+    declared: &Declared<'_>,
+) -> Result<BTreeMap<usize, String>, LowerError> {
+    let mut made: HashMap<&str, Known> = HashMap::new();
+    let mut refused = BTreeMap::new();
+    for index in graph.order.iter().copied() {
+        let Some(lowered) = candidates.lowered.get(&index) else { continue };
+        let inputs: Option<Vec<Known>> = lowered
+            .form
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Operand::Constant { shape, .. } => Some(Known { shape: shape.clone(), exact: true }),
+                Operand::Tensor { name, .. } => made.get(name).or_else(|| declared.0.get(name)).cloned(),
+            })
+            .collect();
+        let Some(inputs) = inputs else { continue };
+        let exact = inputs.iter().all(|input| input.exact);
+        let shapes: Vec<&Shape> = inputs.iter().map(|input| &input.shape).collect();
+        let op = &lowered.form.op;
+        if let Some(reason) = op.has_no_form_of(&shapes) {
+            refused.insert(index, reason);
+            continue;
+        }
+        if let Op::Resize(Resize { to: ResizeTo::Sizes(_), .. }) = op
+            && !keeps_channels(graph, &lowered.covers, &inputs[0])
+        {
+            refused.insert(index, "it may resize more than rows and columns".to_owned());
+            continue;
+        }
+        match op.output_shape(&shapes) {
+            Ok(shape) => drop(made.insert(lowered.output, Known { shape, exact })),
+            Err(reason) if exact => {
+                return Err(LowerError::Shape { node: lowered.name.clone(), reason });
+            }
+            // With other numbers for what is open it may fit.
+            Err(_) => {}
+        }
+    }
+    Ok(refused)
+}
+
+impl Op {
+    /// Why there is no lowered form for inputs of these shapes, if there is none.
+    fn has_no_form_of(&self, inputs: &[&Shape]) -> Option<String> {
+        let rank = inputs.first()?.len();
+        let fits = match self {
+            Self::Convolution(Convolution { matrix: true, .. }) => rank >= 2,
+            Self::Convolution(_)
+            | Self::RealConvolution(_)
+            | Self::MaxPool(_)
+            | Self::AveragePool { .. }
+            | Self::GlobalAveragePool
+            | Self::Resize(_) => rank == 4,
+            _ => true,
+        };
+        (!fits).then(|| format!("its input has the shape {:?}", inputs[0]))
+    }
+}
+
+/// Whether the Resize among these nodes has its input's batch and channels as sizes.
+fn keeps_channels(graph: &OnnxGraph<'_>, covers: &[usize], input: &Known) -> bool {
+    let resize = covers.iter().map(|index| graph.node(*index)).find(|node| node.op_type == "Resize");
+    let sizes = resize.and_then(|node| graph.constant(node.input.get(3)?)?.integers());
+    let sizes: Vec<usize> = sizes.unwrap_or_default().iter().map(|size| *size as usize).collect();
+    input.exact && sizes.get(..2) == input.shape.get(..2)
+}

@@ -1,0 +1,142 @@
+//! An island ready to run on tensors of known shapes: weights packed for the processor, every tensor's place known.
+
+mod frame;
+mod layout;
+mod memory;
+mod place;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use layout::Layout;
+
+use crate::graph::{Island, Kind, Shape};
+use crate::pool::Pool;
+use crate::port::{Sink, Source};
+use crate::{Isa, graph};
+
+pub(crate) use frame::Frame;
+
+/// Rows of bands for each thread, so that a thread that is kept off its core leaves its share to others.
+const BANDS_A_THREAD: usize = 4;
+/// Work of less, in about cycles, is not worth waking a thread.
+const LEAST_WORK: usize = 20_000;
+
+/// A program. Many workspaces may run it at once.
+#[derive(Debug)]
+pub(crate) struct Program {
+    steps: Vec<Named>,
+    constants: Vec<u8>,
+    arena_bytes: usize,
+    outputs: Vec<Shape>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    step: Box<dyn steps::Step>,
+}
+
+/// The memory of a run.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    arena: Vec<Line>,
+    /// Where the outputs of the last run are; kept for its memory.
+    outputs: Vec<frame::Out>,
+}
+
+/// A line of the cache, for its alignment.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u8; memory::ALIGN]);
+
+impl Program {
+    /// Prepares an island for inputs of these shapes.
+    ///
+    /// # Errors
+    /// If the shapes do not fit the island, naming the node, or the processor lacks the instructions.
+    pub(crate) fn new(island: &Island, inputs: &[Shape], isa: Isa) -> Result<Self, String> {
+        if !isa.is_here() {
+            return Err(format!("this processor has no {isa}"));
+        }
+        let shapes = island.shapes(inputs)?;
+        let layout = Layout::new(island, &shapes)?;
+        let mut all = Vec::with_capacity(island.nodes.len() + 2);
+        for (input, value) in layout::entered(island) {
+            let image = layout.places[value].image()?.clone();
+            let signed = matches!(island.values[value].kind, Kind::Bytes { signed: true, .. });
+            all.push(Named {
+                name: island.values[value].name.clone(),
+                step: steps::enter(image, input, signed),
+            });
+        }
+        for (node, scratch) in island.nodes.iter().zip(&layout.scratch) {
+            let titled = |reason| format!("{} '{}': {reason}", node.op.name(), node.name);
+            let build = steps::Build {
+                isa,
+                op: &node.op,
+                inputs: node.inputs.iter().map(|value| &layout.places[*value]).collect(),
+                from: node.inputs.iter().map(|value| quant(island, *value)).collect(),
+                output: &layout.places[node.output],
+                to: quant(island, node.output),
+                scratch: *scratch,
+            };
+            all.push(Named { name: node.name.clone(), step: steps::build(&build).map_err(titled)? });
+        }
+        for (output, value) in island.outputs.iter().enumerate() {
+            let place = &layout.places[*value];
+            let signed = matches!(island.values[*value].kind, Kind::Bytes { signed: true, .. });
+            if let Some(step) = steps::leave(place, output, signed) {
+                all.push(Named { name: island.values[*value].name.clone(), step });
+            }
+        }
+        let outputs = island.outputs.iter().map(|value| shapes[*value].clone()).collect();
+        Ok(Self { steps: all, constants: layout.constants, arena_bytes: layout.arena_bytes, outputs })
+    }
+
+    pub(crate) fn output_shapes(&self) -> &[Shape] {
+        &self.outputs
+    }
+
+    pub(crate) fn workspace(&self) -> Workspace {
+        Workspace {
+            arena: vec![Line([0; memory::ALIGN]); self.arena_bytes.div_ceil(memory::ALIGN)],
+            outputs: Vec::with_capacity(self.outputs.len()),
+        }
+    }
+
+    /// Runs on tensors of the shapes that the program was made for. Allocates nothing.
+    pub(crate) fn run(
+        &self,
+        workspace: &mut Workspace,
+        pool: &Pool,
+        inputs: &[Source<'_>],
+        outputs: &mut [Sink<'_>],
+    ) {
+        // SAFETY: lines are bytes without gaps.
+        let (_, arena, _) = unsafe { workspace.arena.align_to_mut::<u8>() };
+        let frame = Frame::new(arena, &self.constants, inputs, outputs, &mut workspace.outputs);
+        for named in &self.steps {
+            named.run(&frame, pool);
+        }
+    }
+}
+
+impl Named {
+    fn run(&self, frame: &Frame<'_>, pool: &Pool) {
+        let lines = self.step.lines();
+        let threads = if self.step.work() < LEAST_WORK { 1 } else { pool.threads() };
+        let bands =
+            if threads == 1 { 1 } else { lines.min(BANDS_A_THREAD * threads).min(self.step.most_bands()) };
+        pool.run(bands.min(lines), &|band| {
+            self.step.run(frame, lines * band / bands..lines * (band + 1) / bands, band);
+        });
+    }
+}
+
+fn quant(island: &Island, value: graph::ValueId) -> Option<graph::Quant> {
+    match island.values[value].kind {
+        Kind::Bytes { quant, .. } => Some(quant),
+        Kind::Real => None,
+    }
+}
