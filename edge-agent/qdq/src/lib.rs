@@ -1,4 +1,4 @@
-//! Lowers QDQ graphs that tract-onnx loads to fused 8-bit operators. README.md beside this tells how to use it.
+#![doc = include_str!("../README.md")]
 
 // Until the parts are joined.
 #![allow(dead_code)]
@@ -12,6 +12,8 @@ mod model;
 mod onnx;
 mod pool;
 mod port;
+#[doc(hidden)]
+pub mod profile;
 mod program;
 mod reference;
 mod report;

@@ -66,7 +66,7 @@ struct Whole {
 /// If the graph is broken. The error names the node.
 pub fn lower(model: &ModelProto, options: &Options) -> Result<LoweredModel, LowerError> {
     let graph = OnnxGraph::new(model.graph.as_ref().ok_or(LowerError::NoGraph)?)?;
-    let mut lowering = Lowering::new(&graph)?;
+    let mut lowering = Lowering::new(model, &graph)?;
     let (rewritten, names) = rewrite(model, &graph, &lowering);
     let mut parsed = parse(&rewritten)?;
     drop(rewritten);
@@ -92,7 +92,7 @@ fn parse(model: &ModelProto) -> Result<InferenceModel, LowerError> {
 fn whole(graph: &OnnxGraph<'_>, order: &[Stage], islands: &[Arc<Island>]) -> Option<Whole> {
     let ([Stage::Island(0)], [island]) = (order, islands) else { return None };
     let name = |value: &usize| island.values[*value].name.as_str();
-    let inputs = graph.proto.input.iter().filter(|input| graph.constant(&input.name).is_none());
+    let inputs = graph.proto.input.iter().filter(|input| !graph.is_initialized(&input.name));
     let shapes: Option<Vec<(&str, Shape)>> = inputs
         .map(|input| {
             let Type::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;

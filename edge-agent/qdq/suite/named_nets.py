@@ -8,19 +8,30 @@ QUIET = 0.2
 
 
 def mobilenetv2(net, width=0.5):
-    x = relu6(net, net.conv(net.input(1, 3, 128, 128), divisible(32 * width), 3, 2))
-    stages = (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
-    for expansion, channels, count, first_stride in stages:
-        for stride in [first_stride] + [1] * (count - 1):
-            x = inverted_residual(net, x, expansion, divisible(channels * width), stride)
+    *_, x = mobilenetv2_stages(net, net.input(1, 3, 128, 128), width)
     x = relu6(net, net.conv(x, 640))
     net.gemm(net.op("Flatten", net.op("GlobalAveragePool", x)), CLASSES)
 
 
-def inverted_residual(net, x, expansion, channels, stride):
+def mobilenetv2_stages(net, x, width, output_stride=32):
+    """MobileNetV2 up to its last stage; strides beyond `output_stride` are dilations instead."""
+    x = relu6(net, net.conv(x, divisible(32 * width), 3, 2))
+    reached, dilation, results = 2, 1, []
+    stages = (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
+    for expansion, channels, count, first_stride in stages:
+        if reached * first_stride > output_stride:
+            first_stride, dilation = 1, dilation * first_stride
+        reached *= first_stride
+        for stride in [first_stride] + [1] * (count - 1):
+            x = inverted_residual(net, x, expansion, divisible(channels * width), stride, dilation)
+        results.append(x)
+    return results
+
+
+def inverted_residual(net, x, expansion, channels, stride, dilation=1):
     wide = net.channels(x) * expansion
     y = relu6(net, net.conv(x, wide)) if expansion > 1 else x
-    y = relu6(net, net.conv(y, wide, 3, stride, group=wide))
+    y = relu6(net, net.conv(y, wide, 3, stride, dilation, group=wide))
     y = net.conv(y, channels, gain=QUIET)
     return net.op("Add", x, y) if net.shape(x) == net.shape(y) else y
 
@@ -62,13 +73,13 @@ def resnet18(net):
     net.gemm(net.op("Flatten", net.op("GlobalAveragePool", x)), CLASSES)
 
 
-def resnet18_stages(net, x, stride_of_last):
-    """ResNet-18 of half width; a last stage of stride 1 is dilated instead."""
-    x = net.relu(net.conv(x, 32, 7, 2))
+def resnet18_stages(net, x, stride_of_last, width=32):
+    """ResNet-18, of half width unless told; a last stage of stride 1 is dilated instead."""
+    x = net.relu(net.conv(x, width, 7, 2))
     x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     stages = []
-    for channels, stride in (32, 1), (64, 2), (128, 2), (256, stride_of_last):
-        dilation = 2 if channels == 256 and stride == 1 else 1
+    for channels, stride in (width, 1), (2 * width, 2), (4 * width, 2), (8 * width, stride_of_last):
+        dilation = 2 if channels == 8 * width and stride == 1 else 1
         x = basic_block(net, x, channels, stride, dilation)
         x = basic_block(net, x, channels, 1, dilation)
         stages.append(x)
@@ -103,21 +114,29 @@ def double_conv(net, x, channels):
 
 def resnet18_deeplabv3plus(net):
     """The layout of the models we export, but that the dilated convolutions of the ASPP are dense."""
-    fine, _, _, x = resnet18_stages(net, net.input(1, 1, 160, 160), stride_of_last=1)
-    linear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-    parts = [net.relu(net.conv(x, 128))]
-    parts += [net.relu(net.conv(x, 128, 3, dilation=rate)) for rate in (12, 24, 36)]
-    pooled = net.relu(net.conv(net.op("GlobalAveragePool", x), 128))
-    parts.append(net.resize(pooled, scales=net.shape(x)[2:], **linear))
-    x = net.relu(net.conv(net.concat(*parts), 128))
-    x = net.resize(separable(net, x, 128), scales=[4, 4], **linear)
-    x = separable(net, net.concat(x, net.relu(net.conv(fine, 32))), 128)
+    dense = lambda x, channels, rate: net.relu(net.conv(x, channels, 3, dilation=rate))
+    x = deeplabv3plus(net, net.input(1, 1, 160, 160), 32, 128, 32, dense)
     logits = net.conv(x, 6, gain=1.0, prefix=HEAD)
-    net.resize(logits, scales=[4, 4], prefix=HEAD, **linear)
+    net.resize(logits, scales=[4, 4], prefix=HEAD, **LINEAR)
 
 
-def separable(net, x, channels):
-    depthwise = net.conv(x, net.channels(x), 3, group=net.channels(x), gain=1.0)
+LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+
+
+def deeplabv3plus(net, x, width, channels, low_level, branch):
+    """DeepLabV3+ on a ResNet-18 of output stride 16, without the head; `branch` makes a dilated branch of the ASPP."""
+    fine, _, _, x = resnet18_stages(net, x, stride_of_last=1, width=width)
+    parts = [net.relu(net.conv(x, channels))]
+    parts += [branch(x, channels, rate) for rate in (12, 24, 36)]
+    pooled = net.relu(net.conv(net.op("GlobalAveragePool", x), channels))
+    parts.append(net.resize(pooled, scales=net.shape(x)[2:], **LINEAR))
+    x = net.relu(net.conv(net.concat(*parts), channels))
+    x = net.resize(separable(net, x, channels), scales=[4, 4], **LINEAR)
+    return separable(net, net.concat(x, net.relu(net.conv(fine, low_level))), channels)
+
+
+def separable(net, x, channels, dilation=1):
+    depthwise = net.conv(x, net.channels(x), 3, dilation=dilation, group=net.channels(x), gain=1.0)
     return net.relu(net.conv(depthwise, channels))
 
 

@@ -191,7 +191,9 @@ def resize(mode, *nearest_modes):
         if max(sizes) <= 24 and chance(net, 0.5):
             scales = pair(scales[0])
         scales = [max(scale, 4 / size) for scale, size in zip(scales, sizes)]
-        if chance(net, 0.5):
+        # onnx and onnxruntime round down what is a whole number but for the precision of f32 to different sizes.
+        whole = any(abs(scale * size - round(scale * size)) < 1e-4 and scale % 0.5 for scale, size in zip(scales, sizes))
+        if chance(net, 0.5) and not whole:
             return net.resize(x, scales=scales, **attributes)
         return net.resize(x, sizes=[round(scale * size) for scale, size in zip(scales, sizes)], **attributes)
 

@@ -148,6 +148,30 @@ pub(crate) enum Reshape {
 }
 
 impl Op {
+    /// For profiles: convolutions with their window.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Convolution(Convolution { window, groups, outputs, inputs, matrix: false, .. }) => {
+                let depthwise = *groups > 1 && groups == outputs && *inputs == 1;
+                let name = if depthwise { "depthwise" } else { "conv" };
+                format!("{name}{}x{}", window.kernel[0], window.kernel[1])
+            }
+            other => other.name().to_owned(),
+        }
+    }
+
+    /// Multiplications of an output of this shape.
+    pub(crate) fn macs(&self, output: &[usize]) -> u64 {
+        let values: u64 = output.iter().map(|dim| *dim as u64).product();
+        match self {
+            Self::Convolution(Convolution { window, inputs, .. })
+            | Self::RealConvolution(RealConvolution { window, inputs, .. }) => {
+                values * (inputs * window.kernel[0] * window.kernel[1]) as u64
+            }
+            _ => 0,
+        }
+    }
+
     /// For people.
     pub(crate) fn name(&self) -> &'static str {
         match self {

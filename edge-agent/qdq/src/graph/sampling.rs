@@ -73,10 +73,11 @@ impl Coordinates {
 
 impl Rounding {
     fn round(self, at: f32) -> f32 {
+        // onnxruntime takes for the middle between two pixels what f32 leaves so near to it.
+        let is_middle = (at - at.floor() - 0.5).abs() < 1e-6;
         match self {
-            // A place between two pixels.
-            Self::RoundPreferFloor if at - at.floor() == 0.5 => at.floor(),
-            Self::RoundPreferCeil if at - at.floor() == 0.5 => at.ceil(),
+            Self::RoundPreferFloor if is_middle => at.floor(),
+            Self::RoundPreferCeil if is_middle => at.ceil(),
             Self::RoundPreferFloor | Self::RoundPreferCeil => at.round(),
             Self::Floor => at.floor(),
             Self::Ceil => at.ceil(),
@@ -123,5 +124,15 @@ mod tests {
         assert_eq!(nearest(Rounding::RoundPreferCeil, 2), [1, 3]);
         assert_eq!(nearest(Rounding::Floor, 8), [0, 0, 0, 1, 1, 2, 2, 3]);
         assert_eq!(nearest(Rounding::Ceil, 8), [0, 1, 1, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn the_middle_between_pixels_is_what_onnxruntime_takes_for_it() {
+        // In f32 these are 12.499999 and 19.499998.
+        let nearest = |input, output, index: usize| {
+            let rounding = Interpolation::Nearest(Rounding::RoundPreferCeil);
+            taps(rounding, Coordinates::Asymmetric, input, output)[index].0
+        };
+        assert_eq!((nearest(25, 18, 9), nearest(39, 20, 10)), (13, 19));
     }
 }

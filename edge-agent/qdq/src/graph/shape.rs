@@ -11,13 +11,11 @@ const MOST_VALUES: usize = 1 << 31;
 impl Op {
     /// The shape of the output.
     pub(crate) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        // What is too large must not overflow on the way.
+        inputs.iter().try_for_each(|input| bounded("input", input))?;
         let shape = self.shape(inputs)?;
-        let values = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim));
-        match values {
-            Some(0) | None => Err(format!("its output would have the shape {shape:?}")),
-            Some(values) if values > MOST_VALUES => Err(format!("its output would have {values} values")),
-            Some(_) => Ok(shape),
-        }
+        bounded("output", &shape)?;
+        Ok(shape)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -36,12 +34,12 @@ impl Op {
             }
             Self::Binary(_) => broadcast(inputs),
             Self::MaxPool(window) | Self::AveragePool { window, .. } => {
-                let [n, c, h, w] = image(input)?;
+                let [n, c, h, w] = summed(input)?;
                 let [h, w] = window.output([h, w])?;
                 Ok(vec![n, c, h, w])
             }
             Self::GlobalAveragePool => {
-                let [n, c, ..] = image(input)?;
+                let [n, c, ..] = summed(input)?;
                 Ok(vec![n, c, 1, 1])
             }
             Self::Resize(resize) => {
@@ -63,9 +61,26 @@ impl Op {
     }
 }
 
+fn bounded(end: &str, shape: &Shape) -> Result<(), String> {
+    match shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim)) {
+        Some(0) | None => Err(format!("its {end} would have the shape {shape:?}")),
+        Some(values) if values > MOST_VALUES => Err(format!("its {end} would have {values} values")),
+        Some(_) => Ok(()),
+    }
+}
+
 fn image(shape: &Shape) -> Result<[usize; 4], String> {
     <[usize; 4]>::try_from(shape.as_slice())
         .map_err(|_| format!("its input has the shape {shape:?}, not [n, c, h, w]"))
+}
+
+/// An image whose bytes an i32 can sum up.
+fn summed(shape: &Shape) -> Result<[usize; 4], String> {
+    let image = image(shape)?;
+    match image[2].checked_mul(image[3]) {
+        Some(area) if area <= i32::MAX as usize / 255 => Ok(image),
+        _ => Err(format!("its input of {shape:?} is too large to sum up")),
+    }
 }
 
 fn matrix(product: &Convolution, input: &Shape) -> Result<Shape, String> {

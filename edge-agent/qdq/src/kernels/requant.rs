@@ -19,11 +19,36 @@ impl Requant {
     }
 }
 
-/// The byte nearest to `steps` above `zero`, within bounds.
+/// Added to a number within ±2²² it leaves no bit behind the point: rounds to the nearest whole number, halves to even.
+const WHOLE: f32 = 12_582_912.0; // 1.5 × 2²³
+
+/// The byte nearest to `steps` above `zero`, halves to even, within bounds; NaN counts as the least.
+///
+/// Every operation of it is one of any instruction set, so that loops of it become vectors.
 #[inline(always)]
 pub(crate) fn round(steps: f32, zero: u8, (least, most): (u8, u8)) -> u8 {
     let offset = f32::from(zero);
-    let steps = steps.max(f32::from(least) - offset).min(f32::from(most) - offset);
-    // Within 255 of 0, so that the sum below is exact.
-    (steps.round_ties_even() + offset) as u8
+    let (least, most) = (f32::from(least) - offset, f32::from(most) - offset);
+    let steps = if steps > least { steps } else { least };
+    let steps = if steps < most { steps } else { most };
+    // The last bits of the sum are those of the whole number.
+    ((steps + WHOLE).to_bits() as u8).wrapping_add(zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_go_to_even_and_bounds_hold() {
+        for zero in [0, 7, 128, 255] {
+            for at in -3000..3000 {
+                let steps = at as f32 / 8.0;
+                let plain = (f64::from(steps).round_ties_even() + f64::from(zero)).clamp(3.0, 250.0) as u8;
+                assert_eq!(round(steps, zero, (3, 250)), plain, "{steps} above {zero}");
+            }
+            let ends = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30].map(|steps| round(steps, zero, (3, 250)));
+            assert_eq!(ends, [250, 3, 3, 250]);
+        }
+    }
 }

@@ -16,9 +16,9 @@ versions! {
 #[inline(always)]
 fn quantize_body(to: &mut [u8], step: usize, from: &[f32], scale: f32, zero: u8) {
     let byte = |x: f32| {
-        let quotient = x / scale;
-        let steps = if quotient.is_nan() { 0.0 } else { quotient.round_ties_even() };
-        (steps + f32::from(zero)).clamp(0.0, 255.0) as u8
+        let steps = x / scale;
+        // A comparison that no NaN passes.
+        round(if steps == steps { steps } else { 0.0 }, zero, (0, 255))
     };
     if step == 1 {
         to.iter_mut().zip(from).for_each(|(to, x)| *to = byte(*x));
@@ -97,34 +97,34 @@ impl PoolRow<'_> {
         (start + outside * self.dilation - self.pad, end.saturating_sub(outside))
     }
 
-    /// Calls a function with the channels from `first` on of every pixel that a window sees.
+    /// Where the channels from `first` on of every pixel begin that a window sees.
     #[inline(always)]
-    fn window(
-        &self,
-        (column, count): (usize, usize),
-        first: usize,
-        channels: usize,
-        mut each: impl FnMut(&[u8]),
-    ) {
-        if count == 0 {
-            return;
-        }
-        for row in 0..self.rows {
-            let start = self.first + row * self.row + column * self.pixel + first;
-            for tap in 0..count {
-                each(&self.input[start + tap * self.dilation * self.pixel..][..channels]);
+    fn window(&self, (column, count): (usize, usize), first: usize) -> impl Iterator<Item = usize> + use<> {
+        let start = self.first + column * self.pixel + first;
+        let (row, tap) = (self.row, self.dilation * self.pixel);
+        (0..if count == 0 { 0 } else { self.rows })
+            .flat_map(move |at| (0..count).map(move |column| start + at * row + column * tap))
+    }
+
+    /// Folds the channels from `first` on of every pixel that a window sees. A whole chunk is a loop of known length, which
+    /// becomes vectors.
+    #[inline(always)]
+    fn fold<T: Copy>(&self, seen: (usize, usize), first: usize, from: T, join: impl Fn(T, u8) -> T) -> [T; CHUNK] {
+        let mut folded = [from; CHUNK];
+        let channels = self.channels - first;
+        for start in self.window(seen, first) {
+            if channels >= CHUNK {
+                let bytes: [u8; CHUNK] = std::array::from_fn(|i| self.input[start..start + CHUNK][i]);
+                for i in 0..CHUNK {
+                    folded[i] = join(folded[i], bytes[i]);
+                }
+            } else {
+                for (folded, byte) in folded.iter_mut().zip(&self.input[start..][..channels]) {
+                    *folded = join(*folded, *byte);
+                }
             }
         }
-    }
-}
-
-/// Applies a function to each of a chunk's channels; a whole chunk is a loop of known length, which becomes vectors.
-#[inline(always)]
-fn with_each<T>(chunk: &mut [T; CHUNK], bytes: &[u8], each: impl Fn(&mut T, u8)) {
-    if let Ok(bytes) = <&[u8; CHUNK]>::try_from(bytes) {
-        chunk.iter_mut().zip(bytes).for_each(|(to, byte)| each(to, *byte));
-    } else {
-        chunk.iter_mut().zip(bytes).for_each(|(to, byte)| each(to, *byte));
+        folded
     }
 }
 
@@ -139,10 +139,7 @@ fn max_pool_body(row: &mut PoolRow<'_>) {
         let seen = row.seen(x);
         for first in (0..row.channels).step_by(CHUNK) {
             let channels = (row.channels - first).min(CHUNK);
-            let mut most = [0; CHUNK];
-            row.window(seen, first, channels, |bytes| {
-                with_each(&mut most, bytes, |most: &mut u8, byte| *most = (*most).max(byte));
-            });
+            let most = row.fold(seen, first, 0, u8::max);
             row.output[x * row.step + first..][..channels].copy_from_slice(&most[..channels]);
         }
     }
@@ -171,10 +168,7 @@ fn average_pool_body(row: &mut PoolRow<'_>, mean: Mean, rows: usize, columns: &[
         let offset = i32::from(mean.from_zero) * (row.rows * seen.1) as i32;
         for first in (0..row.channels).step_by(CHUNK) {
             let channels = (row.channels - first).min(CHUNK);
-            let mut sums = [0; CHUNK];
-            row.window(seen, first, channels, |bytes| {
-                with_each(&mut sums, bytes, |sum: &mut i32, byte| *sum += i32::from(byte));
-            });
+            let sums = row.fold(seen, first, 0, |sum: i32, byte| sum + i32::from(byte));
             let output = &mut row.output[x * row.step + first..][..channels];
             for (byte, sum) in output.iter_mut().zip(sums) {
                 *byte = round((sum - offset) as f32 * factor, mean.zero, (0, 255));

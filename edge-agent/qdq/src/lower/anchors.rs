@@ -66,8 +66,9 @@ pub(crate) fn at_quantize<'a>(
     };
     let source = graph.node(maker);
     match form(graph, source, &chain, to) {
-        Ok((form, table)) => {
+        Ok((form, table, more)) => {
             covers.push(maker);
+            covers.extend(more);
             Ok(Ok(lowered(source, covers, form, table)))
         }
         Err(Refusal::Reason(reason)) => Ok(Err((maker, reason))),
@@ -82,34 +83,61 @@ fn form<'a>(
     node: &'a NodeProto,
     chain: &Chain<'_>,
     to: Parameters,
-) -> Result<(Form<'a>, Table), Refusal> {
+) -> Result<(Form<'a>, Table, Option<usize>), Refusal> {
     let arithmetic = || -> Result<Target, Refusal> {
         Ok(Target::Bytes(to, chain.range(graph).ok_or("a function that is no range follows it")?))
     };
     match node.op_type.as_str() {
-        "Conv" | "Gemm" | "MatMul" => Ok((product(graph, node, arithmetic()?)?, None)),
-        "Add" | "Mul" => Ok((binary(graph, node, arithmetic()?)?, None)),
-        "Concat" => Ok((concat(graph, node, chain, to)?, None)),
+        "Conv" | "Gemm" | "MatMul" => Ok((product(graph, node, arithmetic()?, None)?, None, None)),
+        "Add" => {
+            if let Some((form, product)) = biased(graph, node, arithmetic)? {
+                return Ok((form, None, Some(product)));
+            }
+            Ok((binary(graph, node, arithmetic()?)?, None, None))
+        }
+        "Mul" => Ok((binary(graph, node, arithmetic()?)?, None, None)),
+        "Concat" => Ok((concat(graph, node, chain, to)?, None, None)),
         "AveragePool" | "GlobalAveragePool" | "ReduceMean" => {
             if node.op_type == "ReduceMean" && !is_global_mean(graph, node) {
                 return Err("it is no mean over rows and columns".into());
             }
             plain(chain)?;
-            Ok((average(graph, node)?, None))
+            Ok((average(graph, node)?, None, None))
         }
         "Resize" if movement(graph, node).is_err() => {
             plain(chain)?;
             let op = Op::Resize(resize(graph, node)?);
-            Ok((Form { op, inputs: vec![quantized(graph, node, 0)?.operand()] }, None))
+            Ok((Form { op, inputs: vec![quantized(graph, node, 0)?.operand()] }, None, None))
         }
         _ => {
             let op = movement(graph, node)?;
             let from = quantized(graph, node, 0)?;
             let same = from.quant == to.quant && chain.nodes.is_empty();
             let table = (!same).then(|| (from.quant, from.quant.table(to.quant, |x| chain.apply(x))));
-            Ok((Form { op, inputs: vec![from.operand()] }, table))
+            Ok((Form { op, inputs: vec![from.operand()] }, table, None))
         }
     }
+}
+
+/// A sum with known numbers of what a product makes for it alone: these are one more bias. With the product's node.
+fn biased<'a>(
+    graph: &OnnxGraph<'a>,
+    node: &'a NodeProto,
+    target: impl Fn() -> Result<Target, Refusal>,
+) -> Result<Option<(Form<'a>, usize)>, Refusal> {
+    let [a, b] = node.input.as_slice() else { return Ok(None) };
+    for (name, other) in [(a, b), (b, a)] {
+        let maker = graph.maker(name).filter(|_| graph.only_reader(name).is_some());
+        let Some(maker) = maker else { continue };
+        let source = graph.node(maker);
+        if !matches!(source.op_type.as_str(), "Conv" | "Gemm" | "MatMul") {
+            continue;
+        }
+        if let Real::Constant(more) = real(graph, other)? {
+            return Ok(Some((product(graph, source, target()?, Some(&more))?, maker)));
+        }
+    }
+    Ok(None)
 }
 
 fn plain(chain: &Chain<'_>) -> Result<(), Refusal> {
@@ -180,8 +208,15 @@ impl<'g> Chain<'g> {
 pub(crate) fn as_real<'a>(graph: &OnnxGraph<'a>, index: usize) -> Result<Lowered<'a>, Refusal> {
     let node = graph.node(index);
     let output = node.output.first().ok_or("it has no output")?;
+    let mut covers = vec![index];
     let form = match node.op_type.as_str() {
-        "Conv" | "Gemm" | "MatMul" => product(graph, node, Target::Real)?,
+        "Conv" | "Gemm" | "MatMul" => product(graph, node, Target::Real, None)?,
+        "Add" => {
+            let found = biased(graph, node, || Ok(Target::Real))?;
+            let (form, product) = found.ok_or("Add of real numbers has no lowered form")?;
+            covers.push(product);
+            form
+        }
         "Resize" => {
             let op = Op::Resize(resize(graph, node)?);
             let input = node.input.first().ok_or("it lacks an input")?;
@@ -194,6 +229,6 @@ pub(crate) fn as_real<'a>(graph: &OnnxGraph<'a>, index: usize) -> Result<Lowered
         }
         other => return Err(format!("{other} of real numbers has no lowered form").into()),
     };
-    let (name, covers) = (crate::onnx::title(node), vec![index]);
+    let name = crate::onnx::title(node);
     Ok(Lowered { name, covers, form, table: None, output, kind: Kind::Real })
 }

@@ -43,7 +43,11 @@ impl<'a> Candidates<'a> {
 
     fn add(&mut self, index: usize, lowered: Lowered<'a>) {
         for node in &lowered.covers {
-            self.covered.insert(*node, index);
+            // A sum of what one node makes is more than that node alone.
+            if let Some(smaller) = self.covered.insert(*node, index).filter(|key| *key != index) {
+                self.lowered.remove(&smaller);
+                self.covered.retain(|_, key| *key != smaller);
+            }
             self.refused.remove(node);
         }
         self.lowered.insert(index, lowered);
@@ -66,7 +70,7 @@ impl<'a> Candidates<'a> {
         }
         let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else { return Ok(()) };
         if let Some(to) = parameters(graph, node)?
-            && graph.constant(input).is_none()
+            && !graph.is_constant(input)
         {
             let inputs = vec![Operand::Tensor { name: input, kind: Kind::Real }];
             let kind = Kind::Bytes { quant: to.quant, signed: to.signed };

@@ -4,6 +4,7 @@ mod anchors;
 mod assemble;
 mod binary;
 mod candidates;
+mod constant;
 mod movement;
 mod operator;
 mod partition;
@@ -22,11 +23,13 @@ use assemble::assemble;
 use candidates::Candidates;
 use partition::Partition;
 pub(crate) use partition::Stage;
+use shapes::Outside;
+use tract_onnx::pb::ModelProto;
 
+use crate::LowerError;
 use crate::graph::{Island, Op};
 use crate::onnx::{OnnxGraph, reads, title};
 use crate::report::{LeftNode, LoweredNode, Report};
-use crate::{LowerError, lower::shapes::Declared};
 
 /// A graph in islands and the nodes between them.
 #[derive(Debug, Default)]
@@ -40,11 +43,11 @@ pub(crate) struct Lowering {
 impl Lowering {
     /// # Errors
     /// If a quantization has no meaning, or shapes do not fit.
-    pub(crate) fn new(graph: &OnnxGraph<'_>) -> Result<Self, LowerError> {
+    pub(crate) fn new(model: &ModelProto, graph: &OnnxGraph<'_>) -> Result<Self, LowerError> {
         let mut candidates = Candidates::find(graph)?;
-        let declared = Declared::read(graph);
+        let mut outside = Outside::declared(graph);
         let partition = loop {
-            let refused = shapes::check(graph, &candidates, &declared)?;
+            let refused = shapes::check(graph, &candidates, (model, &mut outside))?;
             if !refused.is_empty() {
                 candidates.give_up(graph, &refused)?;
                 continue;
@@ -56,11 +59,11 @@ impl Lowering {
             }
             candidates.give_up(graph, &idle)?;
         };
-        let outside = read_outside(graph, &candidates, &partition);
+        let read = read_outside(graph, &candidates, &partition);
         let mut lowering = Self { order: partition.order, ..Self::default() };
         for (index, keys) in partition.islands.iter().enumerate() {
             let nodes = keys.iter().filter_map(|key| candidates.lowered.get(key));
-            let is_output = |tensor: &str| outside.contains(&(index, tensor));
+            let is_output = |tensor: &str| read.contains(&(index, tensor));
             let mut island = assemble(nodes, is_output)?;
             in_order(&mut island, graph);
             let row = |node: &crate::graph::Node| LoweredNode {
@@ -73,7 +76,7 @@ impl Lowering {
         }
         let left = graph.order.iter().filter(|index| candidates.kept.contains(index));
         lowering.report.left = left
-            .filter(|index| graph.node(**index).op_type != "Constant")
+            .filter(|index| !is_constant(graph, **index))
             .map(|index| LeftNode {
                 name: title(graph.node(*index)),
                 reason: candidates
@@ -84,6 +87,23 @@ impl Lowering {
             })
             .collect();
         Ok(lowering)
+    }
+}
+
+/// Whether a node makes a constant: as such, or of integers.
+fn is_constant(graph: &OnnxGraph<'_>, index: usize) -> bool {
+    let node = graph.node(index);
+    match (node.op_type.as_str(), node.input.first()) {
+        ("Constant", _) => true,
+        ("QuantizeLinear" | "DequantizeLinear", Some(input)) => {
+            graph.is_constant(input)
+                || graph.maker(input).is_some_and(|maker| {
+                    let maker = graph.node(maker);
+                    maker.op_type == "QuantizeLinear"
+                        && maker.input.first().is_some_and(|input| graph.is_constant(input))
+                })
+        }
+        _ => false,
     }
 }
 

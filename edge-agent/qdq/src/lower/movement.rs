@@ -14,7 +14,7 @@ pub(crate) fn movement(graph: &OnnxGraph<'_>, node: &NodeProto) -> Result<Op, Re
     let known = |input: usize, name: &str| -> Result<Vec<i64>, Refusal> {
         match node.input.get(input).filter(|name| !name.is_empty()) {
             Some(tensor) => {
-                let known = graph.constant(tensor).and_then(crate::onnx::Constant::integers);
+                let known = graph.constant(tensor).and_then(|known| known.integers());
                 Ok(known.ok_or_else(|| format!("its {name} is not known"))?)
             }
             None => Ok(attributes.ints(name).unwrap_or_default().to_vec()),

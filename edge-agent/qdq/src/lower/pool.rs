@@ -22,7 +22,7 @@ pub(crate) fn average<'a>(graph: &OnnxGraph<'a>, node: &'a NodeProto) -> Result<
 pub(crate) fn is_global_mean(graph: &OnnxGraph<'_>, node: &NodeProto) -> bool {
     let attributes = Attributes(node);
     let axes = match node.input.get(1) {
-        Some(name) => graph.constant(name).and_then(crate::onnx::Constant::integers),
+        Some(name) => graph.constant(name).and_then(|axes| axes.integers()),
         None => attributes.ints("axes").map(<[i64]>::to_vec),
     };
     let both = axes.is_some_and(|axes| matches!(axes.as_slice(), [2, 3] | [-2, -1]));

@@ -2,18 +2,20 @@
 
 use tract_onnx::pb::NodeProto;
 
+use super::constant::RealConstant;
 use super::operator::{Form, Target, quantized};
-use super::real::{Real, RealConstant, real};
+use super::real::{Real, parameters, real};
 use super::refusal::Refusal;
 use super::window::window;
 use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
 use crate::onnx::{Attributes, OnnxGraph};
 
-/// Conv, Gemm and MatMul of a quantized tensor with known weights.
+/// Conv, Gemm and MatMul of a quantized tensor with known weights. `more` is known too and added to what they make.
 pub(crate) fn product<'a>(
     graph: &OnnxGraph<'a>,
     node: &'a NodeProto,
     target: Target,
+    more: Option<&RealConstant>,
 ) -> Result<Form<'a>, Refusal> {
     let input = quantized(graph, node, 0)?;
     let weights = node.input.get(1).ok_or("it has no weights")?;
@@ -21,26 +23,45 @@ pub(crate) fn product<'a>(
         return Err("its weights are not known".into());
     };
     let layout = Layout::of(node, &weights)?;
-    let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+    let mut bias = match node.input.get(2).filter(|name| !name.is_empty()) {
         None => vec![0.0; layout.outputs],
         Some(name) => match real(graph, name)? {
-            Real::Constant(bias) if bias.values.len() == layout.outputs => bias.values,
+            Real::Constant(bias) if bias.len() == layout.outputs => bias.values().into_owned(),
             _ => return Err("its bias is not known".into()),
         },
     };
-    let op = match (&weights.integers, target) {
-        (Some(_), _) => integer(&layout, &weights, &bias, &input, target)?,
+    if let Some(more) = more {
+        let more = layout.for_outputs(more).ok_or("what is added to it is no bias")?;
+        bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
+    }
+    let op = match (weights.integers(), target) {
+        (Some(_), _) => integer(&layout, &weights, &bias, &input, (target, finest(graph, node, target)?))?,
         (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
             window: layout.window,
             groups: layout.groups,
             outputs: layout.outputs,
             inputs: layout.inputs,
-            weights: weights.values,
+            weights: weights.values().into_owned(),
             bias,
         }),
         (None, _) => return Err("its weights are not quantized".into()),
     };
     Ok(Form { op, inputs: vec![input.operand()] })
+}
+
+/// The finest scale that a product is quantized by.
+fn finest(graph: &OnnxGraph<'_>, node: &NodeProto, target: Target) -> Result<Option<f32>, Refusal> {
+    if let Target::Bytes(to, _) = target {
+        return Ok(Some(to.quant.scale));
+    }
+    let mut finest: Option<f32> = None;
+    let readers = node.output.iter().flat_map(|output| graph.readers(output)).map(|index| graph.node(*index));
+    for reader in readers.filter(|reader| reader.op_type == "QuantizeLinear") {
+        if let Some(to) = parameters(graph, reader)? {
+            finest = Some(finest.map_or(to.quant.scale, |finest| finest.min(to.quant.scale)));
+        }
+    }
+    Ok(finest)
 }
 
 /// How weights lie in a node's tensor.
@@ -94,22 +115,36 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The numbers for each output of a constant that is added to the outputs.
+    fn for_outputs(&self, constant: &RealConstant) -> Option<Vec<f32>> {
+        let outputs = self.outputs;
+        let values = constant.values();
+        let each = match constant.dims[..] {
+            [] | [1] => return Some(vec![values[0]; outputs]),
+            [1, 1] if self.matrix => return Some(vec![values[0]; outputs]),
+            [1, 1, 1] | [1, 1, 1, 1] if !self.matrix => return Some(vec![values[0]; outputs]),
+            [own] | [1, own] => self.matrix && own == outputs,
+            [own, 1, 1] | [1, own, 1, 1] => !self.matrix && own == outputs,
+            _ => false,
+        };
+        each.then(|| values.into_owned())
+    }
+}
+
 fn integer(
     layout: &Layout,
     weights: &RealConstant,
     bias: &[f32],
     input: &super::operator::Bytes<'_>,
-    target: Target,
+    (target, finest): (Target, Option<f32>),
 ) -> Result<Op, Refusal> {
-    let integers = weights.integers.as_ref().ok_or("its weights are not quantized")?;
+    let integers = weights.integers().ok_or("its weights are not quantized")?;
     if integers.scales.len() > 1 && integers.axis != layout.axis {
         return Err(format!("its weights' scales lie along axis {}", integers.axis).into());
     }
-    let mut own = Vec::with_capacity(integers.values.len());
-    for (at, value) in integers.values.iter().enumerate() {
-        let value = value - integers.zeros[integers.index(&weights.dims, at)];
-        own.push(i8::try_from(value).map_err(|_| "its weights are not symmetric")?);
-    }
+    let steps = integers.steps(&weights.dims).map(|(step, _)| i8::try_from(step));
+    let mut own: Vec<i8> = steps.collect::<Result<_, _>>().map_err(|_| "its weights are not symmetric")?;
     if layout.axis == 1 {
         let columns = |output: usize| own.iter().skip(output).step_by(layout.outputs);
         own = (0..layout.outputs).flat_map(|output| columns(output).copied().collect::<Vec<_>>()).collect();
@@ -120,8 +155,12 @@ fn integer(
     for (output, bias) in bias.iter().enumerate() {
         let step = input.quant.scale * scale_of(output);
         let rounded = (f64::from(*bias) / f64::from(step)).round_ties_even();
-        if !step.is_normal() || rounded.abs() > f64::from(i32::MAX) {
+        if !step.is_normal() || rounded.is_nan() || rounded.abs() > f64::from(i32::MAX) {
             return Err(format!("its bias of {bias} is out of range in steps of {step}").into());
+        }
+        let rest = (rounded * f64::from(step) - f64::from(*bias)).abs();
+        if finest.is_some_and(|finest| rest > f64::from(finest) / 2.0) {
+            return Err(format!("its bias of {bias} is too fine for steps of {step}").into());
         }
         steps.push(rounded as i32);
         scale.push(match target {
@@ -131,6 +170,12 @@ fn integer(
     }
     if scale.iter().any(|scale| !scale.is_finite()) {
         return Err("its scales leave the range of f32".into());
+    }
+    // Of bytes without their zero point.
+    let most = |weights: &[i8]| 255 * weights.iter().map(|w| i64::from(w.unsigned_abs())).sum::<i64>();
+    let sums = own.chunks_exact(own.len() / layout.outputs).zip(&steps);
+    if sums.into_iter().any(|(own, bias)| most(own) + i64::from(bias.abs()) > i64::from(i32::MAX)) {
+        return Err("its sums leave the range of i32".into());
     }
     Ok(Op::Convolution(Convolution {
         window: layout.window,

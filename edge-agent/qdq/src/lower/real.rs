@@ -1,10 +1,12 @@
 //! What a tensor of real numbers comes from.
 
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
+use super::constant::{Integers, Numbers, RealConstant, scale_of_each};
 use crate::LowerError;
 use crate::graph::Quant;
-use crate::onnx::{Constant, Data, OnnxGraph, title};
+use crate::onnx::{Attributes, Data, OnnxGraph, title};
 
 /// Parameters of a QuantizeLinear or DequantizeLinear of a whole tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,96 +27,118 @@ pub(crate) enum Real<'a> {
     Other,
 }
 
-/// Known real numbers and, if they were stored as integers, those.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RealConstant {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) values: Vec<f32>,
-    pub(crate) integers: Option<Integers>,
-}
-
-/// `value = scale × (integer − zero)`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Integers {
-    pub(crate) values: Vec<i64>,
-    /// One, or one for each index of `axis`.
-    pub(crate) scales: Vec<f32>,
-    pub(crate) zeros: Vec<i64>,
-    pub(crate) axis: usize,
-}
-
-impl Integers {
-    /// Which scale and zero point holds for each value, in a tensor of these dimensions.
-    pub(crate) fn index(&self, dims: &[usize], at: usize) -> usize {
-        if self.scales.len() == 1 {
-            return 0;
-        }
-        let inner: usize = dims[self.axis + 1..].iter().product();
-        at / inner % dims[self.axis]
-    }
-}
-
 /// The parameters of a Q or DQ node; none if they are not those of a whole tensor of bytes and known.
 ///
 /// # Errors
-/// [`LowerError::Quantization`] for scales that give bytes no meaning.
+/// [`LowerError::Quantization`] for scales and zero points that give bytes no meaning.
 pub(crate) fn parameters(graph: &OnnxGraph<'_>, node: &NodeProto) -> Result<Option<Parameters>, LowerError> {
-    let Some(scales) = scales(graph, node)? else { return Ok(None) };
-    let (signed, zeros) = match zero_points(graph, node) {
-        Zeros::Absent => (false, vec![0]),
-        Zeros::Known(constant) => match &constant.data {
-            Data::U8(v) => (false, v.iter().map(|v| i64::from(*v)).collect()),
-            Data::I8(v) => (true, v.iter().map(|v| i64::from(*v)).collect()),
-            _ => return Ok(None),
-        },
-        Zeros::Unknown => return Ok(None),
-    };
+    let Some(Scaling { scales, zeros, element, .. }) = scaling(graph, node)? else { return Ok(None) };
     let ([scale], [zero]) = (scales.as_slice(), zeros.as_slice()) else { return Ok(None) };
+    let signed = match element {
+        Some(DataType::Uint8) => false,
+        Some(DataType::Int8) => true,
+        _ => return Ok(None),
+    };
     let zero = (zero + if signed { 128 } else { 0 }) as u8;
     Ok(Some(Parameters { quant: Quant { scale: *scale, zero }, signed }))
 }
 
-enum Zeros<'a> {
-    Absent,
-    Known(&'a Constant),
-    Unknown,
+/// Scales and zero points, one or more of each.
+#[derive(Debug, PartialEq)]
+struct Scaling {
+    scales: Vec<f32>,
+    zeros: Vec<i64>,
+    /// Of the integers, if the file tells.
+    element: Option<DataType>,
+    axis: i64,
 }
 
-fn zero_points<'g>(graph: &'g OnnxGraph<'_>, node: &NodeProto) -> Zeros<'g> {
-    match node.input.get(2).filter(|name| !name.is_empty()) {
-        None => Zeros::Absent,
-        Some(name) => graph.constant(name).map_or(Zeros::Unknown, Zeros::Known),
+/// Those of a Q or DQ node; none if they are not known numbers.
+fn scaling(graph: &OnnxGraph<'_>, node: &NodeProto) -> Result<Option<Scaling>, LowerError> {
+    let broken = |reason: String| LowerError::Quantization { node: title(node), reason };
+    let attributes = Attributes(node);
+    let scales = node.input.get(1).and_then(|name| graph.constant(name));
+    let Some(Data::F32(scales)) = scales.map(|scales| scales.data) else { return Ok(None) };
+    if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+        let reason = format!("its scale is {scale}, which must be a number above 0; export the graph anew");
+        return Err(broken(reason));
     }
-}
-
-fn scales(graph: &OnnxGraph<'_>, node: &NodeProto) -> Result<Option<Vec<f32>>, LowerError> {
-    let Some(scales) = node.input.get(1).and_then(|name| graph.constant(name)?.f32()) else {
-        return Ok(None);
+    if scales.is_empty() {
+        return Err(broken("it has no scale".to_owned()));
+    }
+    let zero_point = node.input.get(2).filter(|name| !name.is_empty());
+    let quantizes = node.op_type == "QuantizeLinear";
+    let integers = if quantizes { node.output.first() } else { node.input.first() };
+    let element = integers.and_then(|tensor| graph.element(tensor));
+    let zeros = match zero_point {
+        None => vec![0; scales.len()],
+        Some(name) => {
+            let own = graph.element(name);
+            if !quantizes
+                && let (Some(own), Some(read)) = (own, element)
+                && own != read
+            {
+                let [own, read] = [own, read].map(type_name);
+                return Err(broken(format!("its zero point is of {own} and what it reads of {read}")));
+            }
+            let Some(zeros) = graph.constant(name).and_then(|zeros| zeros.integers()) else {
+                return Ok(None);
+            };
+            zeros
+        }
     };
-    match scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
-        None => Ok(Some(scales.to_vec())),
-        Some(scale) => Err(LowerError::Quantization {
-            node: title(node),
-            reason: format!("its scale is {scale}, which must be a number above 0; export the graph anew"),
-        }),
+    if zeros.len() != scales.len() {
+        return Err(broken(format!("it has {} scales and {} zero points", scales.len(), zeros.len())));
     }
+    if attributes.int("block_size", 0) != 0 {
+        return Ok(None);
+    }
+    let element = element.or_else(|| graph.element(zero_point?));
+    let element = element.and_then(|element| DataType::try_from(element).ok());
+    Ok(Some(Scaling { scales, zeros, element, axis: attributes.int("axis", 1) }))
+}
+
+fn type_name(element: i32) -> String {
+    DataType::try_from(element).map_or_else(|_| format!("type {element}"), |element| format!("{element:?}"))
 }
 
 /// Where a tensor's real numbers come from.
 pub(crate) fn real<'a>(graph: &OnnxGraph<'a>, tensor: &str) -> Result<Real<'a>, LowerError> {
-    if let Some(constant) = graph.constant(tensor) {
-        return Ok(constant.f32().map_or(Real::Other, |values| {
-            let (dims, values) = (constant.dims.clone(), values.to_vec());
-            Real::Constant(RealConstant { dims, values, integers: None })
-        }));
-    }
-    let Some(node) = graph.maker(tensor).map(|index| graph.node(index)) else { return Ok(Real::Other) };
-    if node.op_type != "DequantizeLinear" {
-        return Ok(Real::Other);
-    }
-    let Some(bytes) = node.input.first() else { return Ok(Real::Other) };
-    if let Some(integers) = integers(graph, node, bytes)? {
-        return Ok(dequantized(integers.0, integers.1).map_or(Real::Other, Real::Constant));
+    let mut name = tensor;
+    // Transpositions of what is known, the last one first.
+    let mut orders: Vec<Vec<i64>> = Vec::new();
+    let found = loop {
+        if let Some(constant) = graph.constant(name) {
+            let Data::F32(values) = constant.data else { break Real::Other };
+            break Real::Constant(RealConstant { dims: constant.dims, numbers: Numbers::Real(values) });
+        }
+        let Some(node) = graph.maker(name).map(|index| graph.node(index)) else { break Real::Other };
+        match (node.op_type.as_str(), node.input.first()) {
+            ("Transpose", Some(input)) if orders.len() < 4 => {
+                orders.push(Attributes(node).ints("perm").unwrap_or_default().to_vec());
+                name = input;
+            }
+            ("DequantizeLinear", Some(bytes)) => break dequantized(graph, node, bytes)?,
+            _ => break Real::Other,
+        }
+    };
+    Ok(match found {
+        Real::Constant(constant) => {
+            let all = orders.iter().rev().try_fold(constant, |constant, order| constant.transposed(order));
+            all.map_or(Real::Other, Real::Constant)
+        }
+        quantized if orders.is_empty() => quantized,
+        _ => Real::Other,
+    })
+}
+
+fn dequantized<'a>(
+    graph: &OnnxGraph<'a>,
+    node: &'a NodeProto,
+    bytes: &'a str,
+) -> Result<Real<'a>, LowerError> {
+    if let Some((dims, integers)) = integers(graph, node, bytes)? {
+        return Ok(Real::Constant(RealConstant { dims, numbers: Numbers::Integers(integers) }));
     }
     Ok(match parameters(graph, node)? {
         Some(parameters) => Real::Quantized { tensor: bytes, parameters },
@@ -136,57 +160,39 @@ fn integers(
         None => graph.constant(bytes),
     };
     let Some(source) = source else { return Ok(None) };
-    let Some(scales) = scales(graph, node)? else { return Ok(None) };
-    let (zeros, signed) = match zero_points(graph, node) {
-        Zeros::Absent => (vec![0; scales.len()], matches!(source.data, Data::I8(_))),
-        Zeros::Known(constant) => match constant.integers() {
-            Some(zeros) => (zeros, matches!(constant.data, Data::I8(_))),
-            None => return Ok(None),
-        },
-        Zeros::Unknown => return Ok(None),
-    };
+    let Some(scaling) = scaling(graph, node)? else { return Ok(None) };
     let rank = source.dims.len();
-    let axis = crate::onnx::Attributes(node).int("axis", 1);
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
-    let per_axis = scales.len() > 1;
+    let per_axis = scaling.scales.len() > 1;
+    let axis = if scaling.axis < 0 { scaling.axis + rank as i64 } else { scaling.axis };
     let axis = if per_axis { usize::try_from(axis).unwrap_or(rank) } else { 0 };
-    let fits = !per_axis || source.dims.get(axis) == Some(&scales.len());
-    if !fits || zeros.len() != scales.len() {
+    if per_axis && source.dims.get(axis) != Some(&scaling.scales.len()) {
         let reason = format!(
-            "it has {} scales and {} zero points for a shape of {:?} along axis {axis}",
-            scales.len(),
-            zeros.len(),
-            source.dims
+            "it has {} scales for a shape of {:?} along axis {}",
+            scaling.scales.len(),
+            source.dims,
+            scaling.axis
         );
         return Err(LowerError::Quantization { node: title(node), reason });
     }
-    let mut found = Integers { values: Vec::new(), scales, zeros, axis };
-    found.values = match maker {
-        None => match source.integers() {
-            Some(values) => values,
-            None => return Ok(None),
-        },
-        Some(quantize) => {
-            // The node that writes must mean what the one that reads does.
-            let same = quantize.input.get(1..) == node.input.get(1..);
-            let Some(values) = source.f32().filter(|_| same) else { return Ok(None) };
-            let (least, most) = if signed { (-128.0, 127.0) } else { (0.0, 255.0) };
-            let quantize = |(at, value): (usize, &f32)| {
-                let index = found.index(&source.dims, at);
-                let steps = (value / found.scales[index]).round_ties_even() + found.zeros[index] as f32;
-                steps.clamp(least, most) as i64
+    let values = match (maker, source.data) {
+        (None, Data::U8(values)) => values.into_iter().map(i32::from).collect(),
+        (None, Data::I8(values)) => values.into_iter().map(i32::from).collect(),
+        (None, Data::I32(values)) => values,
+        // The node that writes must mean what the one that reads does.
+        (Some(quantize), Data::F32(values)) if self::scaling(graph, quantize)?.as_ref() == Some(&scaling) => {
+            let (least, most) = match scaling.element {
+                Some(DataType::Int8) => (-128.0, 127.0),
+                Some(DataType::Uint8) => (0.0, 255.0),
+                _ => return Ok(None),
             };
-            values.iter().enumerate().map(quantize).collect()
+            let each = scale_of_each(scaling.scales.len(), &source.dims, axis);
+            let quantize = |(value, index): (&f32, usize)| {
+                let steps = (value / scaling.scales[index]).round_ties_even() + scaling.zeros[index] as f32;
+                steps.clamp(least, most) as i32
+            };
+            values.iter().zip(each).map(quantize).collect()
         }
+        _ => return Ok(None),
     };
-    Ok(Some((source.dims.clone(), found)))
-}
-
-fn dequantized(dims: Vec<usize>, integers: Integers) -> Option<RealConstant> {
-    let value = |(at, integer): (usize, &i64)| {
-        let index = integers.index(&dims, at);
-        (integer - integers.zeros[index]) as f32 * integers.scales[index]
-    };
-    let values = integers.values.iter().enumerate().map(value).collect();
-    Some(RealConstant { values, integers: Some(integers), dims })
+    Ok(Some((source.dims, Integers { values, scales: scaling.scales, zeros: scaling.zeros, axis })))
 }

@@ -48,8 +48,8 @@ pub(crate) fn resize(graph: &OnnxGraph<'_>, node: &NodeProto) -> Result<Resize, 
         // Batch and channels would have to stay: the caller's shapes tell, and a Resize of these is refused there.
         return Ok(Resize { interpolation, coordinates, to: ResizeTo::Sizes([rows, columns]) });
     }
-    let scales = known(2)?.and_then(|scales| scales.f32()).unwrap_or_default();
-    match *scales {
+    let scales = known(2)?.and_then(|scales| scales.f32().map(<[f32]>::to_vec)).unwrap_or_default();
+    match *scales.as_slice() {
         [1.0, 1.0, rows, columns] if [rows, columns].iter().all(|s| s.is_finite() && *s > 0.0) => {
             Ok(Resize { interpolation, coordinates, to: ResizeTo::Scales([rows, columns]) })
         }

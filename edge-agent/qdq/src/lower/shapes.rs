@@ -1,10 +1,13 @@
 //! Shapes that are known before any input is, to leave to tract what we have no form of.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::pb::type_proto::Value as Type;
-use tract_onnx::pb::{TypeProto, ValueInfoProto};
+use tract_onnx::pb::{ModelProto, TypeProto, ValueInfoProto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
 
 use super::candidates::Candidates;
 use super::operator::Operand;
@@ -22,15 +25,48 @@ struct Known {
     exact: bool,
 }
 
-/// Shapes that the file tells.
+/// Shapes that are known apart from what is lowered.
 #[derive(Debug, Default)]
-pub(crate) struct Declared<'a>(HashMap<&'a str, Known>);
+pub(crate) struct Outside {
+    known: HashMap<String, Known>,
+    /// Whether tract was asked.
+    inferred: bool,
+}
 
-impl<'a> Declared<'a> {
-    pub(crate) fn read(graph: &OnnxGraph<'a>) -> Self {
+impl Outside {
+    /// Shapes that the file tells.
+    pub(crate) fn declared(graph: &OnnxGraph<'_>) -> Self {
         let infos = graph.proto.value_info.iter().chain(&graph.proto.input);
-        Self(infos.filter_map(|info| Some((info.name.as_str(), known(info)?))).collect())
+        let known = infos.filter_map(|info| Some((info.name.clone(), known(info)?))).collect();
+        Self { known, inferred: false }
     }
+
+    /// Asks tract for those that the file does not tell, which takes as long as loading the graph.
+    fn infer(&mut self, model: &ModelProto) {
+        self.inferred = true;
+        // tract asserts here and there on what a damaged graph says of itself.
+        let inferred = catch_unwind(AssertUnwindSafe(|| inferred(model))).ok().and_then(Result::ok);
+        for (name, known) in inferred.into_iter().flatten() {
+            self.known.entry(name).or_insert(known);
+        }
+    }
+}
+
+fn inferred(model: &ModelProto) -> TractResult<Vec<(String, Known)>> {
+    let mut model = tract_onnx::onnx().model_for_proto_model(model)?;
+    // What it finds out before it gives up is known too.
+    let _ = model.analyse(true);
+    let mut found = Vec::new();
+    for (outlet, label) in &model.outlet_labels {
+        let Some(dims) = model.outlet_fact(*outlet)?.shape.concretize() else { continue };
+        let sizes: Vec<Option<usize>> =
+            dims.iter().map(|dim| dim.to_i64().ok().and_then(|size| usize::try_from(size).ok())).collect();
+        let exact = sizes.iter().all(Option::is_some);
+        let size = |(axis, size): (usize, Option<usize>)| size.unwrap_or(if axis == 0 { 1 } else { SIDE });
+        let shape = sizes.into_iter().enumerate().map(size).collect();
+        found.push((label.clone(), Known { shape, exact }));
+    }
+    Ok(found)
 }
 
 fn known(info: &ValueInfoProto) -> Option<Known> {
@@ -55,22 +91,26 @@ fn known(info: &ValueInfoProto) -> Option<Known> {
 pub(crate) fn check(
     graph: &OnnxGraph<'_>,
     candidates: &Candidates<'_>,
-    declared: &Declared<'_>,
+    (model, outside): (&ModelProto, &mut Outside),
 ) -> Result<BTreeMap<usize, String>, LowerError> {
     let mut made: HashMap<&str, Known> = HashMap::new();
     let mut refused = BTreeMap::new();
     for index in graph.order.iter().copied() {
         let Some(lowered) = candidates.lowered.get(&index) else { continue };
-        let inputs: Option<Vec<Known>> = lowered
-            .form
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Operand::Constant { shape, .. } => Some(Known { shape: shape.clone(), exact: true }),
-                Operand::Tensor { name, .. } => made.get(name).or_else(|| declared.0.get(name)).cloned(),
+        if !outside.inferred
+            && lowered.tensors().any(|name| {
+                !outside.known.contains_key(name)
+                    && !candidates.makes(graph, name)
+                    && graph.maker(name).is_some()
             })
-            .collect();
-        let Some(inputs) = inputs else { continue };
+        {
+            outside.infer(model);
+        }
+        let inputs = lowered.form.inputs.iter().map(|input| match input {
+            Operand::Constant { shape, .. } => Some(Known { shape: shape.clone(), exact: true }),
+            Operand::Tensor { name, .. } => made.get(name).or_else(|| outside.known.get(*name)).cloned(),
+        });
+        let Some(inputs) = inputs.collect::<Option<Vec<Known>>>() else { continue };
         let exact = inputs.iter().all(|input| input.exact);
         let shapes: Vec<&Shape> = inputs.iter().map(|input| &input.shape).collect();
         let op = &lowered.form.op;
@@ -86,6 +126,10 @@ pub(crate) fn check(
         }
         match op.output_shape(&shapes) {
             Ok(shape) => drop(made.insert(lowered.output, Known { shape, exact })),
+            // A constant for each channel of which there is but one.
+            Err(reason) if exact && stands_for_a_sum(graph, op, &lowered.covers) => {
+                refused.insert(index, reason);
+            }
             Err(reason) if exact => {
                 return Err(LowerError::Shape { node: lowered.name.clone(), reason });
             }
@@ -94,6 +138,13 @@ pub(crate) fn check(
         }
     }
     Ok(refused)
+}
+
+/// Whether an operator that is none in the graph was made for an Add or Mul.
+fn stands_for_a_sum(graph: &OnnxGraph<'_>, op: &Op, covers: &[usize]) -> bool {
+    let products = ["Conv", "Gemm", "MatMul"];
+    let is_product = |index: &usize| products.contains(&graph.node(*index).op_type.as_str());
+    matches!(op, Op::Convolution(_)) && !covers.iter().any(is_product)
 }
 
 impl Op {

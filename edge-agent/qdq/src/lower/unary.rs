@@ -2,6 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
+use super::real::{Real, real};
 use crate::onnx::{Attributes, OnnxGraph};
 
 /// A function of one real number.
@@ -52,7 +53,10 @@ pub(crate) fn range(graph: &OnnxGraph<'_>, node: &NodeProto) -> Option<(f32, f32
     // An attribute up to opset 10, an input since.
     let bound =
         |name: &str, input: usize, open: f32| match node.input.get(input).filter(|name| !name.is_empty()) {
-            Some(tensor) => graph.constant(tensor)?.scalar_f32(),
+            Some(tensor) => match real(graph, tensor) {
+                Ok(Real::Constant(bound)) if bound.len() == 1 => Some(bound.values()[0]),
+                _ => None,
+            },
             None if attributes.has(name) => Some(attributes.float(name, open)),
             None => Some(open),
         };

@@ -5,7 +5,9 @@ mod tensor;
 
 use std::collections::{BTreeSet, HashMap};
 
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::type_proto::Value;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto};
 
 pub(crate) use attributes::Attributes;
 pub(crate) use tensor::{Constant, Data};
@@ -18,23 +20,36 @@ pub(crate) struct OnnxGraph<'a> {
     pub(crate) proto: &'a GraphProto,
     /// Nodes' indices, each after those that it reads from.
     pub(crate) order: Vec<usize>,
-    constants: HashMap<&'a str, Constant>,
+    constants: HashMap<&'a str, Stored<'a>>,
+    /// Initializers and their element types.
+    initialized: HashMap<&'a str, i32>,
     maker: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
     outputs: BTreeSet<&'a str>,
 }
 
+/// Where a constant stands. Constants are decoded when they are asked for: most of them are weights, of which none is
+/// needed twice.
+#[derive(Debug)]
+enum Stored<'a> {
+    Tensor(&'a TensorProto),
+    Attribute(&'a AttributeProto),
+}
+
 impl<'a> OnnxGraph<'a> {
     pub(crate) fn new(proto: &'a GraphProto) -> Result<Self, LowerError> {
         let mut constants = HashMap::new();
+        let mut initialized = HashMap::new();
         let mut given: BTreeSet<&str> = proto.input.iter().map(|input| input.name.as_str()).collect();
         for tensor in &proto.initializer {
-            given.insert(&tensor.name);
-            if let Some(constant) = Constant::read(tensor)? {
-                constants.insert(tensor.name.as_str(), constant);
+            initialized.insert(tensor.name.as_str(), tensor.data_type);
+            if Constant::check(tensor)? {
+                constants.insert(tensor.name.as_str(), Stored::Tensor(tensor));
             }
         }
-        given.extend(proto.sparse_initializer.iter().filter_map(|s| Some(s.values.as_ref()?.name.as_str())));
+        let sparse = proto.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+        initialized.extend(sparse.map(|values| (values.name.as_str(), values.data_type)));
+        given.extend(initialized.keys());
         let mut maker = HashMap::new();
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, node) in proto.node.iter().enumerate() {
@@ -43,10 +58,14 @@ impl<'a> OnnxGraph<'a> {
                     return Err(LowerError::MadeTwice { tensor: output.clone(), node: title(node) });
                 }
             }
-            if let Some((name, tensor)) = constant_node(node)
-                && let Some(constant) = tensor?
-            {
-                constants.insert(name, constant);
+            if let Some((name, stored)) = constant_node(node) {
+                let known = match &stored {
+                    Stored::Tensor(tensor) => Constant::check(tensor)?,
+                    Stored::Attribute(attribute) => Constant::stated(attribute).is_some(),
+                };
+                if known {
+                    constants.insert(name, stored);
+                }
             }
             for input in reads(node) {
                 readers.entry(input).or_default().push(index);
@@ -65,7 +84,7 @@ impl<'a> OnnxGraph<'a> {
             return Err(LowerError::Dangling { reader, tensor: (*tensor).to_owned() });
         }
         let order = sort(proto, &maker)?;
-        Ok(Self { proto, order, constants, maker, readers, outputs })
+        Ok(Self { proto, order, constants, initialized, maker, readers, outputs })
     }
 
     pub(crate) fn node(&self, index: usize) -> &'a NodeProto {
@@ -95,8 +114,57 @@ impl<'a> OnnxGraph<'a> {
         }
     }
 
-    pub(crate) fn constant(&self, tensor: &str) -> Option<&Constant> {
-        self.constants.get(tensor)
+    /// Whether the tensor is an initializer, of any type.
+    pub(crate) fn is_initialized(&self, tensor: &str) -> bool {
+        self.initialized.contains_key(tensor)
+    }
+
+    pub(crate) fn constant(&self, tensor: &str) -> Option<Constant> {
+        match self.constants.get(tensor)? {
+            // What was checked can be read.
+            Stored::Tensor(tensor) => Constant::read(tensor).ok().flatten(),
+            Stored::Attribute(attribute) => Constant::stated(attribute),
+        }
+    }
+
+    /// Whether [`Self::constant`] knows the tensor.
+    pub(crate) fn is_constant(&self, tensor: &str) -> bool {
+        self.constants.contains_key(tensor)
+    }
+
+    /// The element type of a tensor, as far as the file tells: a number of ONNX's.
+    pub(crate) fn element(&self, tensor: &str) -> Option<i32> {
+        if let Some(maker) = self.maker(tensor).map(|index| self.node(index))
+            && maker.op_type == "QuantizeLinear"
+        {
+            // Its zero point's type, and u8 without one.
+            return match maker.input.get(2).filter(|name| !name.is_empty()) {
+                Some(zero_point) => self.stored_element(zero_point),
+                None => Some(match Attributes(maker).int("output_dtype", 0) {
+                    0 => DataType::Uint8 as i32,
+                    stated => stated as i32,
+                }),
+            };
+        }
+        if let Some(element) = self.stored_element(tensor) {
+            return Some(element);
+        }
+        let info = self.proto.input.iter().find(|input| input.name == tensor)?;
+        let Some(TypeProto { value: Some(Value::TensorType(tensor)), .. }) = &info.r#type else {
+            return None;
+        };
+        Some(tensor.elem_type)
+    }
+
+    fn stored_element(&self, tensor: &str) -> Option<i32> {
+        if let Some(element) = self.initialized.get(tensor) {
+            return Some(*element);
+        }
+        let node = self.maker(tensor).map(|index| self.node(index))?;
+        match constant_node(node)?.1 {
+            Stored::Tensor(tensor) => Some(tensor.data_type),
+            Stored::Attribute(_) => None,
+        }
     }
 }
 
@@ -122,10 +190,12 @@ pub(crate) fn title(node: &NodeProto) -> String {
     format!("{} '{name}'", node.op_type)
 }
 
-fn constant_node(node: &NodeProto) -> Option<(&str, Result<Option<Constant>, LowerError>)> {
+fn constant_node(node: &NodeProto) -> Option<(&str, Stored<'_>)> {
     let output = node.output.first().filter(|_| node.op_type == "Constant")?;
-    let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
-    Some((output, Constant::read(value.t.as_ref()?)))
+    let value = node.attribute.first()?;
+    let stored =
+        if value.name == "value" { Stored::Tensor(value.t.as_ref()?) } else { Stored::Attribute(value) };
+    Some((output, stored))
 }
 
 fn sort(proto: &GraphProto, maker: &HashMap<&str, usize>) -> Result<Vec<usize>, LowerError> {

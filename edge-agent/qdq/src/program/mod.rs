@@ -10,9 +10,12 @@ mod tests;
 
 use layout::Layout;
 
+use std::time::Instant;
+
 use crate::graph::{Island, Kind, Shape};
 use crate::pool::Pool;
 use crate::port::{Sink, Source};
+use crate::profile::LayerTime;
 use crate::{Isa, graph};
 
 pub(crate) use frame::Frame;
@@ -34,6 +37,9 @@ pub(crate) struct Program {
 #[derive(Debug)]
 struct Named {
     name: String,
+    /// For profiles: what it is, and its multiplications.
+    kind: String,
+    macs: u64,
     step: Box<dyn steps::Step>,
 }
 
@@ -65,10 +71,8 @@ impl Program {
         for (input, value) in layout::entered(island) {
             let image = layout.places[value].image()?.clone();
             let signed = matches!(island.values[value].kind, Kind::Bytes { signed: true, .. });
-            all.push(Named {
-                name: island.values[value].name.clone(),
-                step: steps::enter(image, input, signed),
-            });
+            let name = island.values[value].name.clone();
+            all.push(Named { name, kind: "Enter".into(), macs: 0, step: steps::enter(image, input, signed) });
         }
         for (node, scratch) in island.nodes.iter().zip(&layout.scratch) {
             let titled = |reason| format!("{} '{}': {reason}", node.op.name(), node.name);
@@ -81,13 +85,14 @@ impl Program {
                 to: quant(island, node.output),
                 scratch: *scratch,
             };
-            all.push(Named { name: node.name.clone(), step: steps::build(&build).map_err(titled)? });
+            let (kind, macs) = (node.op.kind(), node.op.macs(&shapes[node.output]));
+            all.push(Named { name: node.name.clone(), kind, macs, step: steps::build(&build).map_err(titled)? });
         }
         for (output, value) in island.outputs.iter().enumerate() {
             let place = &layout.places[*value];
             let signed = matches!(island.values[*value].kind, Kind::Bytes { signed: true, .. });
             if let Some(step) = steps::leave(place, output, signed) {
-                all.push(Named { name: island.values[*value].name.clone(), step });
+                all.push(Named { name: island.values[*value].name.clone(), kind: "Leave".into(), macs: 0, step });
             }
         }
         let outputs = island.outputs.iter().map(|value| shapes[*value].clone()).collect();
@@ -113,11 +118,39 @@ impl Program {
         inputs: &[Source<'_>],
         outputs: &mut [Sink<'_>],
     ) {
+        self.each(workspace, inputs, outputs, |named, frame| named.run(frame, pool));
+    }
+
+    /// Runs, and tells the time of every step.
+    pub(crate) fn times(
+        &self,
+        workspace: &mut Workspace,
+        pool: &Pool,
+        inputs: &[Source<'_>],
+        outputs: &mut [Sink<'_>],
+    ) -> Vec<LayerTime> {
+        let mut times = Vec::with_capacity(self.steps.len());
+        self.each(workspace, inputs, outputs, |named, frame| {
+            let start = Instant::now();
+            named.run(frame, pool);
+            let seconds = start.elapsed().as_secs_f64();
+            times.push(LayerTime { name: named.name.clone(), kind: named.kind.clone(), macs: named.macs, seconds });
+        });
+        times
+    }
+
+    fn each(
+        &self,
+        workspace: &mut Workspace,
+        inputs: &[Source<'_>],
+        outputs: &mut [Sink<'_>],
+        mut run: impl FnMut(&Named, &Frame<'_>),
+    ) {
         // SAFETY: lines are bytes without gaps.
         let (_, arena, _) = unsafe { workspace.arena.align_to_mut::<u8>() };
         let frame = Frame::new(arena, &self.constants, inputs, outputs, &mut workspace.outputs);
         for named in &self.steps {
-            named.run(&frame, pool);
+            run(named, &frame);
         }
     }
 }

@@ -61,7 +61,9 @@ fn windows<T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign>(
                 let channel = (image * groups + group) * inputs + input;
                 let source = &values[channel * h * w..][..h * w];
                 let weights = &weights[(output * inputs + input) * taps..][..taps];
-                for_taps(window, [h, w], to_shape, |tap, at, from| plane[at] += source[from] * weights[tap]);
+                for_runs(window, [h, w], to_shape, |run| {
+                    run.pixels().for_each(|(at, from)| plane[at] += source[from] * weights[run.tap]);
+                });
             }
             sums.extend(plane);
         }
@@ -69,29 +71,50 @@ fn windows<T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign>(
     sums
 }
 
-/// Calls for each pixel of the output and each of the input that its window sees: index of the tap, of the output's
-/// pixel and of the input's.
-fn for_taps(
-    window: &Window,
-    [h, w]: [usize; 2],
-    to_shape: &Shape,
-    mut call: impl FnMut(usize, usize, usize),
-) {
+/// Pixels of the output in a row, and those of the input that one tap of their windows sees.
+struct Run {
+    tap: usize,
+    /// The first pixel of the output.
+    at: usize,
+    /// The pixel of the input that it sees; the next one's is `stride` further.
+    from: usize,
+    stride: usize,
+    count: usize,
+}
+
+impl Run {
+    /// Pixels of the output with those of the input.
+    fn pixels(&self) -> impl Iterator<Item = (usize, usize)> {
+        (self.at..self.at + self.count).zip((self.from..).step_by(self.stride))
+    }
+}
+
+/// Calls for all pixels of the output and all of the input that their windows see.
+fn for_runs(window: &Window, [h, w]: [usize; 2], to_shape: &Shape, mut call: impl FnMut(&Run)) {
     let begin = window.begin([h, w]);
     let inside = |side: usize, out: usize, tap: usize, size: usize| {
         let at = out * window.strides[side] + tap * window.dilations[side];
         at.checked_sub(begin[side]).filter(|at| *at < size)
     };
+    let columns: Vec<(usize, Option<usize>, usize)> = (0..window.kernel[1])
+        .map(|tap| {
+            let seen = |column: &usize| inside(1, *column, tap, w).is_some();
+            let first = (0..to_shape[3]).find(seen).unwrap_or(0);
+            (first, inside(1, first, tap, w), (0..to_shape[3]).filter(seen).count())
+        })
+        .collect();
     for tap_row in 0..window.kernel[0] {
         for row in 0..to_shape[2] {
             let Some(from_row) = inside(0, row, tap_row, h) else { continue };
-            for tap_column in 0..window.kernel[1] {
-                let tap = tap_row * window.kernel[1] + tap_column;
-                for column in 0..to_shape[3] {
-                    if let Some(from_column) = inside(1, column, tap_column, w) {
-                        call(tap, row * to_shape[3] + column, from_row * w + from_column);
-                    }
-                }
+            for (tap_column, (first, from, count)) in columns.iter().enumerate() {
+                let Some(from) = from else { continue };
+                call(&Run {
+                    tap: tap_row * window.kernel[1] + tap_column,
+                    at: row * to_shape[3] + first,
+                    from: from_row * w + from,
+                    stride: window.strides[1],
+                    count: *count,
+                });
             }
         }
     }
@@ -102,7 +125,9 @@ pub(super) fn max_pool(window: &Window, (shape, bytes): (&Shape, &Vec<u8>), to_s
     let size = [shape[2], shape[3]];
     let planes = bytes.chunks_exact(size[0] * size[1]).flat_map(|plane| {
         let mut most = vec![0; to_shape[2] * to_shape[3]];
-        for_taps(window, size, to_shape, |_, at, from| most[at] = plane[from].max(most[at]));
+        for_runs(window, size, to_shape, |run| {
+            run.pixels().for_each(|(at, from)| most[at] = plane[from].max(most[at]));
+        });
         most
     });
     planes.collect()
@@ -124,8 +149,8 @@ pub(super) fn average_pool(
         [0, 1].map(|side| window.counts(side, size[side], to_shape[2 + side], count_pads));
     let planes = bytes.chunks_exact(size[0] * size[1]).flat_map(|plane| {
         let mut sums = vec![0; to_shape[2] * to_shape[3]];
-        for_taps(window, size, to_shape, |_, at, seen| {
-            sums[at] += i32::from(plane[seen]) - i32::from(from.zero);
+        for_runs(window, size, to_shape, |run| {
+            run.pixels().for_each(|(at, seen)| sums[at] += i32::from(plane[seen]) - i32::from(from.zero));
         });
         for (at, sum) in sums.iter_mut().enumerate() {
             let count = counts[0][at / to_shape[3]] * counts[1][at % to_shape[3]];

@@ -17,71 +17,101 @@ struct Distance {
     differing: f32,
 }
 
+/// Of real numbers that are computed from onnxruntime's own bytes.
+const REAL: f32 = 1e-4;
+/// Of outputs, whose way through the graph magnifies what is rounded differently: so far are onnxruntime's own results
+/// apart, with its optimizations and without.
+const END: f32 = 0.1;
+/// Share of a mask's pixels.
+const MASK: f32 = 0.998;
+
 #[test]
 fn layers_are_within_a_quantum_of_onnxruntime() {
     let Some(folders) = suite::folders() else { return };
     let mut failures = Vec::new();
     for folder in folders {
         let graph = Graph::read(&folder);
-        let lowered = run::lowered(&graph.model);
-        let report = lowered.report().clone();
-        let session = run::by_session(&lowered, &graph.inputs, &graph.tensors);
-        let outputs = run::by_tract(lowered, &graph.inputs, &graph.tensors);
-        if let Some(session) = session {
-            let same = session.iter().zip(&outputs).all(|(a, b)| distance(a, b).most == 0.0);
-            assert!(same, "{}: tract and a session differ", graph.name);
+        let mut failed = |what: String| failures.push(format!("{}: {what}", graph.name));
+        let (report, ends) = ends(&graph, &mut failed);
+        let layers = layers(&graph, &mut failed);
+        println!("{}: {} islands; {layers}; {ends}", graph.name, report.islands());
+        report.left.iter().for_each(|node| println!("    left: {}: {}", node.name, node.reason));
+        if !report.left.is_empty() && !may_be_mixed(&graph.name, &report) {
+            failed(format!("not lowered as a whole:\n{report}"));
         }
-        let mut worst = (Distance::default(), String::new());
-        let mut most_differing = 0.0f32;
-        let mut layers = 0;
-        for (target, expected) in &graph.tensors {
-            if graph.inputs.contains(target) {
-                continue;
-            }
-            let (model, inputs) = cut::layer(&graph, target);
-            let lowered = run::lowered(&model);
-            let found = run::by_session(&lowered, &inputs, &graph.tensors)
-                .unwrap_or_else(|| run::by_tract(lowered, &inputs, &graph.tensors));
-            let apart = distance(&found[0], expected);
-            let limit = if matches!(expected.data, Data::F32(_)) { 1e-4 } else { 1.0 };
-            if apart.most > limit {
-                failures.push(format!("{}: {target}: {apart:?}", graph.name));
-            }
-            layers += 1;
-            most_differing = most_differing.max(apart.differing);
-            if apart.most > worst.0.most {
-                worst = (apart, target.clone());
-            }
-        }
-        let ends: Vec<String> = graph
-            .outputs
-            .iter()
-            .zip(&outputs)
-            .map(|(name, found)| {
-                let (plain, optimized) = (&graph.tensors[name], &graph.optimized[name]);
-                format!(
-                    "{:.4} {:.4}%/{:.4} {:.4}% (own {:.4} {:.4}%)",
-                    distance(found, plain).most,
-                    100.0 * agreement(found, plain),
-                    distance(found, optimized).most,
-                    100.0 * agreement(found, optimized),
-                    distance(plain, optimized).most,
-                    100.0 * agreement(plain, optimized),
-                )
-            })
-            .collect();
-        println!(
-            "{}: {} islands, {} left; {layers} layers, worst {:?} at {:?}, differing {most_differing:.5}; ends {}",
-            graph.name,
-            report.islands(),
-            report.left.len(),
-            worst.0.most,
-            worst.1,
-            ends.join(", "),
-        );
-        report.left.iter().for_each(|node| println!("    {}: {}", node.name, node.reason));
     }
-    assert!(failures.is_empty(), "{} layers differ:\n{}", failures.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// onnxruntime's quantizer leaves some operators of the random nets as they are, and others have numbers that do not go
+/// with their output's.
+fn may_be_mixed(graph: &str, report: &qdq::Report) -> bool {
+    let too_fine = report.left.iter().any(|node| node.reason.contains("too fine"));
+    graph.starts_with("random-") && (graph.contains("-ort") || too_fine)
+}
+
+/// Runs a whole graph in both ways, and says how far its outputs are from onnxruntime's.
+fn ends(graph: &Graph, failed: &mut impl FnMut(String)) -> (qdq::Report, String) {
+    let lowered = run::lowered(&graph.model);
+    let report = lowered.report().clone();
+    let session = run::by_session(&lowered, &graph.inputs, &graph.tensors);
+    let outputs = run::by_tract(lowered, &graph.inputs, &graph.tensors);
+    if session.is_some() != report.left.is_empty() {
+        failed("it has a session though it is not lowered as a whole, or none though it is".to_owned());
+    }
+    for (session, tract) in session.iter().flatten().zip(&outputs) {
+        if distance(session, tract).most > 0.0 {
+            failed("a session and tract differ".to_owned());
+        }
+    }
+    let end = |(name, found): (&String, &Recorded)| {
+        let [plain, optimized] = [&graph.tensors[name], &graph.optimized[name]];
+        let [apart, apart_optimized] = [plain, optimized].map(|expected| distance(found, expected).most);
+        let [same, same_optimized] = [plain, optimized].map(|expected| agreement(found, expected));
+        if session.is_some() && apart.min(apart_optimized) > END {
+            failed(format!("'{name}' is {apart} and {apart_optimized} of the range apart"));
+        }
+        // onnxruntime computes layers of i8 in real numbers, and random nets magnify that.
+        let is_mask =
+            ["shipped-", "unet-", "resnet18-deeplab"].iter().any(|kind| graph.name.starts_with(kind));
+        if is_mask && !graph.name.ends_with("-s8") && same.max(same_optimized) < MASK {
+            failed(format!("only {same} and {same_optimized} of the masks '{name}' are equal"));
+        }
+        format!(
+            "output {apart:.4} of the range and {:.4}% of the signs, optimized {apart_optimized:.4} and {:.4}%",
+            100.0 * same,
+            100.0 * same_optimized
+        )
+    };
+    let ends: Vec<String> = graph.outputs.iter().zip(&outputs).map(end).collect();
+    (report, ends.join("; "))
+}
+
+/// Runs each layer on what onnxruntime's layers before it made.
+fn layers(graph: &Graph, failed: &mut impl FnMut(String)) -> String {
+    let mut worst = Distance::default();
+    let mut count = 0;
+    for (target, expected) in graph.tensors.iter().filter(|(name, _)| !graph.inputs.contains(name)) {
+        let (model, inputs) = cut::layer(graph, target);
+        let lowered = run::lowered(&model);
+        // What is left to tract is as right as tract.
+        let Some(found) = run::by_session(&lowered, &inputs, &graph.tensors) else { continue };
+        let apart = distance(&found[0], expected);
+        let is_real = matches!(expected.data, Data::F32(_));
+        if apart.most > if is_real { REAL } else { 1.0 } {
+            failed(format!("layer '{target}': {apart:?}"));
+        }
+        if !is_real {
+            worst.most = worst.most.max(apart.most);
+            worst.differing = worst.differing.max(apart.differing);
+        }
+        count += 1;
+    }
+    format!(
+        "{count} layers to {} quanta, in {:.3}% of the bytes at most",
+        worst.most,
+        100.0 * worst.differing
+    )
 }
 
 fn distance(a: &Recorded, b: &Recorded) -> Distance {
