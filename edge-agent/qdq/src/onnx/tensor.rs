@@ -19,6 +19,18 @@ pub(crate) enum Data {
     I64(Vec<i64>),
 }
 
+impl Data {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::U8(v) => v.len(),
+            Self::I8(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::I64(v) => v.len(),
+        }
+    }
+}
+
 impl Constant {
     /// Reads an initializer; none for element types that no lowered operator takes and for data outside the file.
     ///
