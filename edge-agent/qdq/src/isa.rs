@@ -130,4 +130,10 @@ mod tests {
         let absent = Isa::ALL.into_iter().find(|isa| !isa.is_here()).map(IsaError::Absent).unwrap();
         assert!(absent.to_string().contains("CXR_ISA takes scalar"), "{absent}");
     }
+
+    #[test]
+    fn what_the_environment_forces_is_here() {
+        // deploy/aarch64.sh runs the tests with each set.
+        assert!(Isa::choose().is_ok_and(Isa::is_here), "{:?}", Isa::choose());
+    }
 }

@@ -3,6 +3,8 @@
 //! Convolutions are written by hand for each set. Everything else is one loop of plain Rust that the compiler makes vectors
 //! of, once for each set ([`versions`]).
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod requant;

@@ -133,8 +133,9 @@ pub(crate) fn row(isa: Isa, row: &mut Row<'_>) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::row(row) },
+        // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon | Isa::Dotprod | Isa::I8mm => aarch64::row(row),
+        Isa::Neon | Isa::Dotprod | Isa::I8mm => unsafe { aarch64::row(row) },
         _ => scalar::row(row),
     }
 }
