@@ -37,7 +37,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let left = lowered.report().left.len();
     let mut session =
         lowered.session().ok_or_else(|| format!("not lowered as a whole: {left} nodes are left to tract"))?;
-    let peak = profile::peak(options.isa).ok_or_else(|| format!("the peak of {} is not measured", options.isa))?;
+    let peak =
+        profile::peak(options.isa).ok_or_else(|| format!("the peak of {} is not measured", options.isa))?;
     println!("{}, {}, {runs} runs; peak of the core {:.1} GMAC/s", path.display(), options.isa, peak / 1e9);
     let windows = proto.graph.as_ref().map(windows).unwrap_or_default();
     let layers = session.profile(runs).into_iter().map(|time| Layer::new(time, &windows));

@@ -1,8 +1,4 @@
 #![doc = include_str!("../README.md")]
-
-// Until the parts are joined.
-#![allow(dead_code)]
-
 mod error;
 mod graph;
 mod isa;
@@ -15,6 +11,7 @@ mod port;
 #[doc(hidden)]
 pub mod profile;
 mod program;
+#[cfg(test)]
 mod reference;
 mod report;
 mod rewrite;

@@ -130,7 +130,8 @@ impl Crew {
         match own {
             Err(panic) => resume_unwind(panic),
             Ok(()) => {
-                assert!(!shared.failed.load(Ordering::Relaxed), "an operator failed on a thread of the pool")
+                let failed = shared.failed.load(Ordering::Relaxed);
+                assert!(!failed, "an operator failed on a thread of the pool");
             }
         }
     }

@@ -6,6 +6,7 @@ mod quant;
 mod sampling;
 mod shape;
 
+#[cfg(test)]
 pub(crate) use arithmetic::to_byte;
 pub(crate) use op::{
     Arithmetic, Binary, Convolution, Coordinates, Interpolation, Op, Pads, RealConvolution, Reshape, Resize,
@@ -13,7 +14,9 @@ pub(crate) use op::{
 };
 pub(crate) use quant::Quant;
 pub(crate) use sampling::Tap;
-pub(crate) use shape::{Shape, axis_of};
+pub(crate) use shape::Shape;
+#[cfg(test)]
+pub(crate) use shape::axis_of;
 
 /// What a tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -17,8 +17,7 @@ versions! {
 fn quantize_body(to: &mut [u8], step: usize, from: &[f32], scale: f32, zero: u8) {
     let byte = |x: f32| {
         let steps = x / scale;
-        // A comparison that no NaN passes.
-        round(if steps == steps { steps } else { 0.0 }, zero, (0, 255))
+        round(if steps.is_nan() { 0.0 } else { steps }, zero, (0, 255))
     };
     if step == 1 {
         to.iter_mut().zip(from).for_each(|(to, x)| *to = byte(*x));

@@ -17,28 +17,34 @@ pub(crate) fn function(graph: &OnnxGraph<'_>, node: &NodeProto) -> Option<Functi
             let (least, most) = range(graph, node)?;
             Box::new(move |x| x.max(least).min(most))
         }
-        "Sigmoid" => Box::new(|x| 1.0 / (1.0 + (-x).exp())),
+        "Sigmoid" => smooth(|x| 1.0 / (1.0 + (-x).exp())),
         "HardSigmoid" => {
             let (alpha, beta) = (alpha(0.2), attributes.float("beta", 0.5));
             Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
         }
         "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
-        "Tanh" => Box::new(f32::tanh),
+        "Tanh" => smooth(f64::tanh),
         "LeakyRelu" => {
             let alpha = alpha(0.01);
             Box::new(move |x| if x < 0.0 { alpha * x } else { x })
         }
         "Elu" => {
             let alpha = alpha(1.0);
-            Box::new(move |x| if x < 0.0 { alpha * (x.exp() - 1.0) } else { x })
+            let alpha = f64::from(alpha);
+            smooth(move |x| if x < 0.0 { alpha * (x.exp() - 1.0) } else { x })
         }
-        "Softplus" => Box::new(|x| x.exp().ln_1p()),
-        "Exp" => Box::new(f32::exp),
+        "Softplus" => smooth(|x| x.exp().ln_1p()),
+        "Exp" => smooth(f64::exp),
         "Abs" => Box::new(f32::abs),
         "Neg" => Box::new(|x| -x),
         "Identity" => Box::new(|x| x),
         _ => return None,
     })
+}
+
+/// Of f64: what C libraries differ in is far from what a byte tells, so that tables are the same everywhere.
+fn smooth(function: impl Fn(f64) -> f64 + 'static) -> Function {
+    Box::new(move |x| function(f64::from(x)) as f32)
 }
 
 /// The least and the greatest number that a Relu or Clip lets pass.

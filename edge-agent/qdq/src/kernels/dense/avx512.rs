@@ -72,6 +72,8 @@ unsafe fn tile<const WIDTH: usize, const BLOCKS: usize>(row: &mut Row<'_>, x: us
                 for (n, quad) in quads.iter_mut().enumerate() {
                     *quad = _mm512_loadu_si512(weights.add(n * stride).cast());
                 }
+                // Not over the sums of one block: both blocks take the pixel's bytes.
+                #[allow(clippy::needless_range_loop)]
                 for i in 0..WIDTH {
                     let from = match i / 4 {
                         0 => pixels0,

@@ -71,9 +71,15 @@ pub(crate) struct Row<'a> {
 /// Where a row goes. Outputs of all blocks lie next to each other, pixels a step apart.
 #[derive(Debug)]
 pub(crate) enum Output<'a> {
-    Bytes { bytes: &'a mut [u8], step: usize },
+    Bytes {
+        bytes: &'a mut [u8],
+        step: usize,
+    },
     /// Sums with the bias, of whole blocks.
-    Sums { sums: &'a mut [i32], step: usize },
+    Sums {
+        sums: &'a mut [i32],
+        step: usize,
+    },
 }
 
 impl Row<'_> {
@@ -84,7 +90,9 @@ impl Row<'_> {
         let outputs = self.weights.outputs();
         let room = match &self.output {
             Output::Bytes { bytes, step } => last * step + outputs <= bytes.len(),
-            Output::Sums { sums, step } => last * step + blocks * BLOCK <= sums.len() && *step >= blocks * BLOCK,
+            Output::Sums { sums, step } => {
+                last * step + blocks * BLOCK <= sums.len() && *step >= blocks * BLOCK
+            }
         };
         let segments = self.segments.list.iter();
         let weights = segments.map(|s| s.weights + s.quads).max().unwrap_or(0) <= self.weights.quads();
