@@ -1,15 +1,20 @@
 //! Dense and grouped convolutions and matrix products.
 
+mod axis;
+mod build;
+
 use std::ops::Range;
+
+use axis::Axis;
+pub(super) use build::{build, build_real, isa, scratch_bytes};
 
 use super::digits::{DIGITS, Digits};
 use super::{Build, Frame, SCRATCH_BANDS, Step};
 use crate::Isa;
-use crate::graph::{Convolution, RealConvolution, Window};
-use crate::kernels::dense::{self, Output, Panels, Row, Segment, Segments};
+use crate::graph::Window;
+use crate::kernels::dense::{self, Output, Panels, Row, Segments};
 use crate::kernels::rows::{self, Mix};
 use crate::kernels::{BLOCK, Requant};
-use crate::program::layout::margin;
 use crate::program::place::{Grid, Image, Place, Reals};
 
 /// Bytes of weights that are gone through for all rows of a band before the next: half of a second-level cache.
@@ -80,194 +85,6 @@ enum Meaning {
     Steps(Vec<f32>),
     /// Sums of [`DIGITS`] digits each.
     Digits(Digits),
-}
-
-/// Outputs along rows or columns whose windows lose the same taps outside of the image.
-#[derive(Debug)]
-struct Axis {
-    spans: Vec<(Range<usize>, usize)>,
-    /// Of every kind, the taps that are left.
-    kinds: Vec<Range<usize>>,
-}
-
-impl Axis {
-    /// All taps everywhere: margins hold what is outside.
-    fn whole(outputs: usize, taps: usize) -> Self {
-        Self { spans: vec![(0..outputs, 0)], kinds: std::iter::once(0..taps).collect() }
-    }
-
-    fn cut(window: &Window, side: usize, input: usize, outputs: usize, begin: usize) -> Self {
-        let mut axis = Self { spans: Vec::new(), kinds: Vec::new() };
-        let dilation = window.dilations[side];
-        for output in 0..outputs {
-            let start = output * window.strides[side];
-            let first = begin.saturating_sub(start).div_ceil(dilation).min(window.kernel[side]);
-            let end =
-                (input + begin).saturating_sub(start).div_ceil(dilation).clamp(first, window.kernel[side]);
-            let kind = axis.kinds.iter().position(|kind| *kind == (first..end)).unwrap_or_else(|| {
-                axis.kinds.push(first..end);
-                axis.kinds.len() - 1
-            });
-            match axis.spans.last_mut() {
-                Some((span, last)) if *last == kind => span.end = output + 1,
-                _ => axis.spans.push((output..output + 1, kind)),
-            }
-        }
-        axis
-    }
-
-    fn kind_at(&self, output: usize) -> usize {
-        self.spans.iter().find(|(span, _)| span.contains(&output)).map_or(0, |(_, kind)| *kind)
-    }
-}
-
-pub(super) fn build(build: &Build<'_>, convolution: &Convolution) -> Result<Box<dyn Step>, String> {
-    dense(build, convolution, Meaning::Steps(convolution.scale.clone()))
-}
-
-/// A convolution with weights that are real numbers.
-pub(super) fn build_real(build: &Build<'_>, convolution: &RealConvolution) -> Result<Box<dyn Step>, String> {
-    let digits = Digits::of(convolution, build.from()?.scale);
-    let convolution = digits.convolution(convolution);
-    dense(build, &convolution, Meaning::Digits(digits))
-}
-
-fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Result<Box<dyn Step>, String> {
-    let from = build.input()?.image()?.clone();
-    let quant = build.from()?;
-    let Convolution { window, groups, outputs, inputs, .. } = convolution;
-    let grid = match build.output {
-        Place::Bytes(image) => image.grid,
-        Place::Reals(Reals { shape, .. }) => Grid::of(shape),
-    };
-    let (own_outputs, taps) = (outputs / groups, window.kernel[0] * window.kernel[1]);
-    let margins = if convolution.matrix { Some([0; 4]) } else { margin(window, from.grid, grid) };
-    let [top, left] = if convolution.matrix { [0; 2] } else { window.begin([from.grid.h, from.grid.w]) };
-    let (rows, columns) = match margins {
-        Some(_) => (Axis::whole(grid.h, window.kernel[0]), Axis::whole(grid.w, window.kernel[1])),
-        None => {
-            (Axis::cut(window, 0, from.grid.h, grid.h, top), Axis::cut(window, 1, from.grid.w, grid.w, left))
-        }
-    };
-    // Columns of a window are one run of bytes where nothing lies between pixels.
-    let runs = margins.is_some() && window.dilations[1] == 1 && from.pixel == *inputs;
-    let run = if runs { window.kernel[1] * inputs } else { *inputs };
-    let (quads, runs_a_row) = (run.div_ceil(4), if runs { 1 } else { window.kernel[1] });
-    let weight = |group: usize, output: usize, at: usize| {
-        let (run_index, byte) = (at / (4 * quads), at % (4 * quads));
-        if byte >= run {
-            return 0;
-        }
-        let row = run_index / runs_a_row;
-        let (column, channel) =
-            if runs { (byte / inputs, byte % inputs) } else { (run_index % runs_a_row, byte) };
-        let output = group * own_outputs + output;
-        convolution.weights
-            [((output * inputs + channel) * window.kernel[0] + row) * window.kernel[1] + column]
-    };
-    let mut kinds = Vec::new();
-    let mut sums_of_weights: Vec<Vec<i32>> = Vec::new();
-    for row_taps in &rows.kinds {
-        for column_taps in &columns.kinds {
-            let mut list = Vec::new();
-            for row in row_taps.clone() {
-                let across = if runs { 0..1 } else { column_taps.clone() };
-                for column in across {
-                    let place = |tap: usize, side: usize, step: usize| tap * window.dilations[side] * step;
-                    // From the first tap that is left.
-                    let from_first = place(row - row_taps.start, 0, from.row)
-                        + if runs { 0 } else { place(column - column_taps.start, 1, from.pixel) };
-                    let weights = (row * runs_a_row + column) * quads;
-                    list.push(Segment { offset: from_first, quads, weights });
-                }
-            }
-            kinds.push(Segments::new(list));
-            let sum = |output: usize| {
-                let weights = &convolution.weights[output * inputs * taps..][..inputs * taps];
-                let left = |(at, _): &(usize, &i8)| {
-                    let tap = at % taps;
-                    row_taps.contains(&(tap / window.kernel[1]))
-                        && column_taps.contains(&(tap % window.kernel[1]))
-                };
-                weights.iter().enumerate().filter(left).map(|(_, weight)| i32::from(*weight)).sum()
-            };
-            sums_of_weights.push((0..*outputs).map(sum).collect());
-        }
-    }
-    let all = (0..*groups).map(|group| {
-        let range = group * own_outputs..(group + 1) * own_outputs;
-        let requant = |sums: &Vec<i32>| {
-            let blocks = own_outputs.next_multiple_of(BLOCK);
-            // Bytes are taken as they are; what their zero point adds is taken off here.
-            let bias = range
-                .clone()
-                .map(|o| convolution.bias[o].wrapping_sub(i32::from(quant.zero).wrapping_mul(sums[o])));
-            let mut requant = Requant {
-                bias: bias.collect(),
-                scale: convolution.scale[range.clone()].to_vec(),
-                zero: build.residual.map(|residual| residual.own).or(build.to).map_or(0, |own| own.zero),
-                clamp: convolution.clamp,
-            };
-            requant.bias.resize(blocks, 0);
-            requant.scale.resize(blocks, 0.0);
-            requant
-        };
-        Group {
-            input: group * inputs,
-            output: range.start,
-            weights: Panels::pack(own_outputs, quads * runs_a_row * window.kernel[0], |output, at| {
-                weight(group, output, at)
-            }),
-            requants: sums_of_weights.iter().map(requant).collect(),
-        }
-    });
-    let tight = |row: usize, pixel: usize, grid: Grid| grid.h == 1 || row == grid.w * pixel;
-    let long = taps == 1
-        && window.strides == [1; 2]
-        && [top, left] == [0; 2]
-        && tight(from.row, from.pixel, from.grid)
-        && match build.output {
-            Place::Bytes(to) => tight(to.row, to.pixel, to.grid) && to.margins == [0; 4],
-            Place::Reals(_) => false,
-        };
-    let few = grid.rows() * grid.w < FEW_PIXELS
-        && *groups == 1
-        && matches!(build.output, Place::Bytes(to) if to.margins == [0; 4]);
-    Ok(Box::new(Dense {
-        isa: isa(build.isa, convolution),
-        window: *window,
-        begin: [top, left],
-        groups: all.collect(),
-        to: build.output.clone(),
-        scratch: build.scratch,
-        scratch_bytes: super::band_bytes(scratch_bytes(convolution.outputs, *groups, grid)),
-        parts: if few && long { own_outputs.div_ceil(2 * BLOCK) } else { 1 },
-        from,
-        grid,
-        long,
-        rows,
-        columns,
-        kinds,
-        meaning,
-        residual: Added::of(build)?,
-    }))
-}
-
-/// Vectors round by a conversion that knows i32 only: sums that leave it are left to the scalar kernel.
-pub(super) fn isa(isa: Isa, convolution: &Convolution) -> Isa {
-    let size = convolution.weights.len() / convolution.outputs.max(1);
-    let greatest = |output: usize| {
-        let weights = &convolution.weights[output * size..][..size];
-        let sum: f64 = weights.iter().map(|weight| f64::from(*weight).abs() * 255.0).sum();
-        (2.0 * sum + f64::from(convolution.bias[output]).abs()) * f64::from(convolution.scale[output])
-    };
-    let all = (0..convolution.outputs).all(|output| greatest(output) < f64::from(i32::MAX) / 2.0);
-    if all { isa } else { Isa::Scalar }
-}
-
-/// Real numbers are made of a row's sums.
-pub(super) fn scratch_bytes(outputs: usize, groups: usize, output: Grid) -> usize {
-    4 * (outputs / groups.max(1)).next_multiple_of(BLOCK) * output.w
 }
 
 impl Dense {

@@ -1,16 +1,11 @@
-//! Random islands, computed by programs in every instruction set and by the reference.
-
-use proptest::prelude::*;
-
-use super::*;
 use crate::graph::{
-    Arithmetic, Binary, Convolution, Coordinates, Interpolation, Node, Op, Pads, Quant, RealConvolution,
-    Reshape, Resize, ResizeTo, Rounding, Value, Window,
+    Arithmetic, Binary, Convolution, Coordinates, Interpolation, Island, Kind, Node, Op, Pads, Quant,
+    RealConvolution, Reshape, Resize, ResizeTo, Rounding, Shape, Value, Window,
 };
-use crate::reference::{Data, Tensor, evaluate};
+use crate::reference::{Data, Tensor};
 
 /// A small random generator: proptest shrinks its seed and its length of island, which is all that helps to read a failure.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -26,7 +21,7 @@ impl Dice {
         (self.next() % end as u64) as usize
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -59,14 +54,15 @@ impl Dice {
     }
 }
 
-struct Net {
-    island: Island,
-    shapes: Vec<Shape>,
-    dice: Dice,
+/// An island that grows.
+pub(super) struct Net {
+    pub(super) island: Island,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) dice: Dice,
 }
 
 impl Net {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let shape = vec![
             dice.pick(&[1, 1, 2]),
@@ -187,7 +183,8 @@ impl Net {
         }
     }
 
-    fn grow(&mut self) {
+    /// One operator more, on some of the values that there are.
+    pub(super) fn grow(&mut self) {
         let image = |shape: &Shape| shape.len() == 4;
         match self.dice.below(16) {
             0..=3 => {
@@ -347,7 +344,7 @@ impl Net {
     }
 
     /// A head of real numbers, and its resize.
-    fn head(&mut self) {
+    pub(super) fn head(&mut self) {
         let Some(x) = self.some(|shape| shape.len() == 4) else { return };
         let channels = self.shapes[x][1];
         let (outputs, window) = (1 + self.dice.below(6), self.window(false));
@@ -371,7 +368,7 @@ impl Net {
         }
     }
 
-    fn input(&mut self) -> Tensor {
+    pub(super) fn input(&mut self) -> Tensor {
         let shape = self.shapes[0].clone();
         let count = shape.iter().product();
         let data = match self.island.values[0].kind {
@@ -381,84 +378,5 @@ impl Net {
             Kind::Bytes { .. } => Data::Bytes((0..count).map(|_| self.dice.byte()).collect()),
         };
         Tensor { shape, data }
-    }
-}
-
-fn check(seed: u64, size: usize, everything: bool) -> Result<(), TestCaseError> {
-    let mut net = Net::new(seed);
-    (0..size).for_each(|_| net.grow());
-    if net.dice.chance(40) {
-        net.head();
-    }
-    let made: Vec<usize> = net.island.nodes.iter().map(|node| node.output).collect();
-    let Some(last) = made.last() else { return Ok(()) };
-    net.island.outputs = if everything { made.clone() } else { vec![*last] };
-    let input = net.input();
-    let expected = evaluate(&net.island, std::slice::from_ref(&input)).map_err(TestCaseError::fail)?;
-    let source = match &input.data {
-        Data::Real(values) => Source::Real(values),
-        Data::Bytes(bytes) => Source::Bytes(bytes),
-    };
-    let mut first: Option<Vec<Data>> = None;
-    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
-        let program = Program::new(&net.island, &net.shapes[..1], isa).map_err(TestCaseError::fail)?;
-        let mut workspace = program.workspace();
-        for threads in [1, 3] {
-            let pool = Pool::new(threads);
-            let mut outputs: Vec<Data> = expected
-                .iter()
-                .map(|tensor| match &tensor.data {
-                    Data::Real(values) => Data::Real(vec![f32::NAN; values.len()]),
-                    Data::Bytes(bytes) => Data::Bytes(vec![99; bytes.len()]),
-                })
-                .collect();
-            let mut sinks: Vec<Sink<'_>> = outputs
-                .iter_mut()
-                .map(|data| match data {
-                    Data::Real(values) => Sink::Real(values),
-                    Data::Bytes(bytes) => Sink::Bytes(bytes),
-                })
-                .collect();
-            program.run(&mut workspace, &pool, &[source], &mut sinks);
-            for ((output, tensor), value) in outputs.iter().zip(&expected).zip(&net.island.outputs) {
-                let node =
-                    net.island.nodes.iter().find(|node| node.output == *value).expect("a node made it");
-                let same = match (output, &tensor.data) {
-                    (Data::Bytes(a), Data::Bytes(b)) => a == b,
-                    (Data::Real(a), Data::Real(b)) => {
-                        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-4 * b.abs())
-                    }
-                    _ => false,
-                };
-                prop_assert!(
-                    same,
-                    "{} on {isa} with {threads} threads: {:?} of {:?}",
-                    node.name,
-                    node.op.name(),
-                    net.shapes
-                );
-            }
-            // The order of sums of real numbers is the same in all sets.
-            match &first {
-                Some(first) => prop_assert!(*first == outputs, "{isa} differs from the scalar"),
-                None => first = Some(outputs),
-            }
-        }
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 400 }, max_shrink_iters: 400, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_value_of_an_island_is_the_references(seed: u64, size in 1..12usize) {
-        check(seed, size, true)?;
-    }
-
-    /// Memory is used again, unlike where every value is an output.
-    #[test]
-    fn the_last_value_of_an_island_is_the_references(seed: u64, size in 1..30usize) {
-        check(seed, size, false)?;
     }
 }
