@@ -55,6 +55,8 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
         .collect();
     let sums: Vec<Vec<i32>> = kinds.iter().map(|taps| sums_of_weights(convolution, taps)).collect();
     let own_outputs = outputs / groups;
+    let order = shape.order(convolution);
+    let size = inputs * window.kernel[0] * window.kernel[1];
     let all = (0..*groups).map(|group| {
         let range = group * own_outputs..(group + 1) * own_outputs;
         let requant = |sums: &Vec<i32>| {
@@ -75,11 +77,9 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
         Group {
             input: group * inputs,
             output: range.start,
-            weights: Panels::pack(
-                own_outputs,
-                shape.quads * shape.in_row * window.kernel[0],
-                |output, at| shape.weight(convolution, range.start + output, at),
-            ),
+            weights: Panels::pack(own_outputs, order.len() / 4, |output, at| {
+                order[at].map_or(0, |at| convolution.weights[(range.start + output) * size + at])
+            }),
             requants: sums.iter().map(requant).collect(),
         }
     });
@@ -133,18 +133,18 @@ impl Runs {
         Self { bytes, quads: bytes.div_ceil(4), in_row }
     }
 
-    /// The weight of an output for a byte of its runs; 0 for what fills up the last quad.
-    fn weight(&self, convolution: &Convolution, output: usize, at: usize) -> i8 {
-        let (run, byte) = (at / (4 * self.quads), at % (4 * self.quads));
-        if byte >= self.bytes {
-            return 0;
-        }
-        let Convolution { window, inputs, weights, .. } = convolution;
-        let (row, column, channel) = match self.in_row {
-            1 => (run, byte / inputs, byte % inputs),
-            _ => (run / self.in_row, run % self.in_row, byte),
+    /// For every byte of a window's runs, which of an output's weights it takes; none for what fills up the last quad.
+    fn order(&self, convolution: &Convolution) -> Vec<Option<usize>> {
+        let Convolution { window: Window { kernel, .. }, inputs, .. } = convolution;
+        let weight = |at: usize| {
+            let (run, byte) = (at / (4 * self.quads), at % (4 * self.quads));
+            let (row, column, channel) = match self.in_row {
+                1 => (run, byte / inputs, byte % inputs),
+                _ => (run / self.in_row, run % self.in_row, byte),
+            };
+            (byte < self.bytes).then_some((channel * kernel[0] + row) * kernel[1] + column)
         };
-        weights[((output * inputs + channel) * window.kernel[0] + row) * window.kernel[1] + column]
+        (0..4 * self.quads * self.in_row * kernel[0]).map(weight).collect()
     }
 
     /// The runs of some rows and columns of taps, from the first of them.
@@ -170,13 +170,19 @@ impl Runs {
 fn sums_of_weights(convolution: &Convolution, [rows, columns]: &[Range<usize>; 2]) -> Vec<i32> {
     let [kernel_rows, kernel_columns] = convolution.window.kernel;
     let taps = kernel_rows * kernel_columns;
-    let left = |(at, _): &(usize, &i8)| {
+    let whole = (rows, columns) == (&(0..kernel_rows), &(0..kernel_columns));
+    let left = |at: usize| {
         let tap = at % taps;
         rows.contains(&(tap / kernel_columns)) && columns.contains(&(tap % kernel_columns))
     };
     let each = convolution.weights.chunks_exact(convolution.inputs * taps);
-    each.map(|weights| weights.iter().enumerate().filter(left).map(|(_, weight)| i32::from(*weight)).sum())
-        .collect()
+    let sum = |weights: &[i8]| -> i32 {
+        if whole {
+            return weights.iter().map(|weight| i32::from(*weight)).sum();
+        }
+        weights.iter().enumerate().filter(|(at, _)| left(*at)).map(|(_, weight)| i32::from(*weight)).sum()
+    };
+    each.map(sum).collect()
 }
 
 /// Vectors round by a conversion that knows i32 only: sums that leave it are left to the scalar kernel.
@@ -184,8 +190,9 @@ pub(in crate::program::steps) fn isa(isa: Isa, convolution: &Convolution) -> Isa
     let size = convolution.weights.len() / convolution.outputs.max(1);
     let greatest = |output: usize| {
         let weights = &convolution.weights[output * size..][..size];
-        let sum: f64 = weights.iter().map(|weight| f64::from(*weight).abs() * 255.0).sum();
-        (2.0 * sum + f64::from(convolution.bias[output]).abs()) * f64::from(convolution.scale[output])
+        let sum: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
+        (2.0 * 255.0 * sum as f64 + f64::from(convolution.bias[output]).abs())
+            * f64::from(convolution.scale[output])
     };
     let all = (0..convolution.outputs).all(|output| greatest(output) < f64::from(i32::MAX) / 2.0);
     if all { isa } else { Isa::Scalar }
