@@ -22,7 +22,7 @@ use shared::quality::{self, QualitySpec};
 use uuid::Uuid;
 
 use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
-use crate::engine::{Engine, EngineError, EngineOutput, TractEngine};
+use crate::engine::{Engine, EngineError, EngineOutput, Lowering, TractEngine};
 
 /// Owns the engine and everything of the manifest that an analysis needs. One worker thread owns it.
 pub struct Analyzer {
@@ -219,6 +219,11 @@ impl Analyzer {
     /// The engine's name and settings, for people.
     pub fn engine(&self) -> String {
         self.engine.describe()
+    }
+
+    /// What became of the graph's nodes, if the engine lowers graphs.
+    pub fn lowering(&self) -> Option<&Lowering> {
+        self.engine.lowering()
     }
 }
 

@@ -34,12 +34,13 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_edge-agent"))
-            .args(args)
-            .current_dir(self.dir.path())
-            .env("CHEXSEG_BUNDLE", self.path("model"))
-            .output()
-            .unwrap()
+        self.command(args).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
+        command.args(args).current_dir(self.dir.path()).env("CHEXSEG_BUNDLE", self.path("model"));
+        command
     }
 }
 
@@ -135,6 +136,52 @@ fn check_passes_a_good_bundle_and_names_a_bad_key() {
         let shown = text(&output.stdout) + &text(&output.stderr);
         assert!(shown.contains("colour"), "{command}: {shown}");
     }
+}
+
+#[test]
+fn instructions_that_there_are_not_are_refused_at_the_start() {
+    let desk = Desk::new();
+    let config = "site='s'\ndevice='d'\nbundle='model'\nallow_unsigned=true\nstate_dir='state'\n[mqtt]\n\
+                  host='127.0.0.1'\nport=9\n[watch_folder]\npath='in'\n";
+    fs::write(desk.path("agent.toml"), config).unwrap();
+    let absent = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+    for args in [
+        &["infer", "--allow-unsigned", "in"][..],
+        &["check", "--allow-unsigned"],
+        &["check", "--config", "agent.toml"],
+        &["run", "--config", "agent.toml"],
+        &["bench", "--allow-unsigned", "--iterations", "1"],
+    ] {
+        for name in ["sse9", absent] {
+            let output = desk.command(args).env("CXR_ISA", name).output().unwrap();
+            let shown = text(&output.stdout) + &text(&output.stderr);
+            assert_eq!(exit(&output), Some(i32::from(Exit::Config.code())), "{args:?}: {shown}");
+            assert!(shown.contains(name) && shown.contains("CXR_ISA"), "{args:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn bench_tells_the_instructions_and_what_became_of_the_nodes() {
+    let desk = Desk::new();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/chexseg-first/model.onnx");
+    let bench = |args: &[&str]| {
+        let args = [&["bench", "--iterations", "1"][..], args].concat();
+        let output = desk.command(&args).env("CXR_ISA", "scalar").output().unwrap();
+        assert_eq!(exit(&output), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let shown = bench(&["--onnx", shipped]);
+    assert!(shown.contains("on qdq on scalar in tract, 1 thread\n"), "{shown}");
+    assert!(shown.contains("lowered to scalar: ") && shown.contains("left to tract: nothing\n"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&bench(&["--onnx", shipped, "--json"])).unwrap();
+    assert_eq!(json["nodes"]["isa"], "scalar");
+    assert!(json["nodes"]["lowered"].as_array().unwrap().len() > 10, "{json}");
+    let shown = bench(&["--allow-unsigned"]);
+    assert!(
+        shown.contains("lowered to scalar: nothing\nleft to tract: Conv 'head': "),
+        "no node of a float graph is lowered: {shown}"
+    );
 }
 
 #[test]

@@ -118,6 +118,15 @@ impl LoweredModel {
         &self.report
     }
 
+    /// How many values all tensors of a run have together, which is about its memory in bytes: none if something was left
+    /// to tract, or shapes are not fixed.
+    pub fn values(&self) -> Option<usize> {
+        let Whole { island, inputs } = self.whole.as_ref()?;
+        let shapes = island.shapes(inputs).ok()?;
+        let sizes = shapes.iter().map(|shape| shape.iter().product::<usize>());
+        Some(sizes.fold(0, usize::saturating_add))
+    }
+
     /// The graph for tract, which loads and runs it as any other.
     pub fn into_model(self) -> InferenceModel {
         self.model

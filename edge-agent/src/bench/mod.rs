@@ -1,6 +1,7 @@
 //! Speed and memory of a bundle or of any ONNX graph on this machine.
 
 mod memory;
+mod nodes;
 mod random;
 mod statistics;
 
@@ -15,6 +16,7 @@ use shared::pixel::PixelFrame;
 use shared::uid::Uid;
 
 pub use memory::Memory;
+pub use nodes::{Left, Lowered, Nodes};
 pub use statistics::Latency;
 
 use crate::engine::{EngineError, OnnxGraph};
@@ -36,6 +38,9 @@ pub struct Measurement {
     pub signature: Option<Signature>,
     /// Engine and threads.
     pub engine: String,
+    /// Its instructions, and what became of the graph's nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Nodes>,
     /// From the folder or file to a graph that is ready to run, digests included.
     pub load_ms: f64,
     /// The network alone.
@@ -97,6 +102,7 @@ pub fn bundle(
         subject: format!("{} {}", bundle.manifest().name, bundle.manifest().version),
         signature: bundle.signature().cloned(),
         engine: analyzer.engine(),
+        nodes: analyzer.lowering().map(Nodes::from),
         load_ms,
         infer: of(|l| l.infer),
         stages: Some(stages),
@@ -125,6 +131,7 @@ pub fn onnx(path: &Path, threads: usize, iterations: usize) -> Result<Measuremen
         subject: path.display().to_string(),
         signature: None,
         engine: graph.describe(),
+        nodes: Some(graph.lowering().into()),
         load_ms,
         infer: Latency::of(runs),
         stages: None,
@@ -180,6 +187,9 @@ mod tests {
         assert!(measured.engine.contains("2 threads"));
         let json = serde_json::to_value(&measured).unwrap();
         assert!(json["infer"]["p99_ms"].is_number() && json.get("stages").is_none());
+        let nodes = &json["nodes"];
+        assert!(nodes["isa"].is_string() && nodes["lowered"] == serde_json::json!([]), "{nodes}");
+        assert_eq!(nodes["left"][0]["name"], "Conv 'head'");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn bundle(dir: &Path, trust: &Trust, threads: usize, options: AnalyzerOption
     let mut analyzer = match Analyzer::with_tract(&bundle, threads, options) {
         Ok(analyzer) => analyzer,
         Err(error) => {
-            add("graph", Err(error.to_string()));
+            report.checks.push(Check::new("graph", error.exit(), Err(error)));
             return report;
         }
     };

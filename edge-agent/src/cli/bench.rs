@@ -8,7 +8,9 @@ use super::error::CommandError;
 use crate::bench::{self, Latency, Measurement};
 use crate::exit_code::Exit;
 
-/// Measure speed and memory.
+/// Measure speed and memory, and tell which nodes of the graph run in 8-bit kernels.
+///
+/// CXR_ISA=scalar|avx2|avx512vnni|neon|dotprod|i8mm forces the instructions of these kernels.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     #[command(flatten)]
@@ -66,6 +68,9 @@ fn describe(measured: &Measurement) -> String {
     if let Some(stages) = &measured.stages {
         let (rows, cols) = stages.image;
         text += &format!("image: uncompressed 16-bit DICOM, {cols} × {rows} px\n");
+    }
+    if let Some(nodes) = &measured.nodes {
+        text += &nodes.to_string();
     }
     text += &table.to_string();
     if let Some(memory) = &measured.memory {

@@ -47,8 +47,9 @@ impl CommandError {
 impl ExitStatus for CommandError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoBundle(_) | Self::Bundle(_) | Self::Engine(_) | Self::Logits(_) => Exit::Bundle,
-            Self::Bench(BenchError::Bundle(_) | BenchError::Engine(_)) => Exit::Bundle,
+            Self::NoBundle(_) | Self::Bundle(_) | Self::Logits(_) => Exit::Bundle,
+            Self::Bench(BenchError::Bundle(_)) => Exit::Bundle,
+            Self::Engine(error) | Self::Bench(BenchError::Engine(error)) => error.exit(),
             Self::Config(error) => error.exit(),
             Self::Run(error) => error.exit(),
             Self::Demo(error) => error.exit(),

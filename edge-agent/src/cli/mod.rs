@@ -35,7 +35,7 @@ enum Command {
     Run(run::RunArgs),
     /// Verify configuration, bundle, folders and broker.
     Check(check::CheckArgs),
-    /// Measure speed and memory.
+    /// Measure speed and memory, and tell which nodes of the graph run in 8-bit kernels.
     Bench(bench::BenchArgs),
     /// Show everything at work: broker, agent, X-ray unit and subscriber in one process.
     Demo(demo::DemoArgs),

@@ -1,15 +1,20 @@
 //! The network's run time behind one narrow trait.
 
+mod lowering;
 #[cfg(test)]
 mod tests;
 mod tract;
 
 use std::path::PathBuf;
 
+pub use lowering::Lowering;
 pub use tract::{OnnxGraph, TractEngine};
 
+use qdq::IsaError;
 use shared::bundle::BundleError;
 use shared::postprocess::{Logits, LogitsError};
+
+use crate::exit_code::{Exit, ExitStatus};
 
 /// A network that is ready to run. One thread owns it.
 pub trait Engine: Send {
@@ -22,6 +27,11 @@ pub trait Engine: Send {
 
     /// Name and settings, for people.
     fn describe(&self) -> String;
+
+    /// What became of the graph's nodes; none if that is not this engine's way.
+    fn lowering(&self) -> Option<&Lowering> {
+        None
+    }
 }
 
 /// Logits `[C, h, w]`, row-major, that cover the whole input.
@@ -50,6 +60,9 @@ impl EngineOutput {
 /// Why a graph does not load or run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// `CXR_ISA` names instructions that there are not.
+    #[error("{0}; set it anew or not at all")]
+    Isa(#[from] IsaError),
     /// The file could not be read.
     #[error("failed to read {}: {source}", .path.display())]
     Read {
@@ -95,4 +108,13 @@ pub enum EngineError {
     /// The graph failed while it ran.
     #[error("the network failed: {0}")]
     Run(String),
+}
+
+impl ExitStatus for EngineError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Isa(_) => Exit::Config,
+            _ => Exit::Bundle,
+        }
+    }
 }

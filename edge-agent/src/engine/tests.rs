@@ -2,8 +2,13 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
+use qdq::{Isa, IsaError, Pool};
 use shared::bundle::{Bundle, MANIFEST, sha256_hex, write_digests};
 use shared::manifest::Manifest;
+
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::prelude::{IntoTValue, Tensor, tvec};
 
 use super::*;
 use crate::testing::{INPUT_SIZE, onnx, write_bundle};
@@ -42,6 +47,111 @@ fn logits_are_those_of_the_graph_on_any_number_of_threads() {
         }
         assert!(engine.describe().contains(&threads.to_string()));
     }
+}
+
+/// The graph of [`onnx`] between quantizations that are exact on the numbers below, with a cosine behind it if `mixed`.
+fn quantized(mixed: bool) -> ModelProto {
+    let mut model = onnx(2, INPUT_SIZE);
+    let graph = model.graph.as_mut().unwrap();
+    let node = |op: &str, inputs: &[&str], output: &str| NodeProto {
+        name: output.into(),
+        op_type: op.into(),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    };
+    let last = if mixed { "sums" } else { "logits" };
+    graph.node = vec![
+        node("QuantizeLinear", &["image", "fine", "middle"], "bytes"),
+        node("DequantizeLinear", &["bytes", "fine", "middle"], "pixels"),
+        node("DequantizeLinear", &["eighths", "eighth", "none"], "weight"),
+        node("Conv", &["pixels", "weight", "bias"], "products"),
+        node("QuantizeLinear", &["products", "coarse", "middle"], "more bytes"),
+        node("DequantizeLinear", &["more bytes", "coarse", "middle"], last),
+    ];
+    if mixed {
+        graph.node.push(node("Cos", &[last], "logits"));
+    }
+    let store = |name: &str, element: DataType, dims: &[i64]| TensorProto {
+        name: name.into(),
+        data_type: element as i32,
+        dims: dims.to_vec(),
+        ..TensorProto::default()
+    };
+    graph.initializer.retain(|tensor| tensor.name == "bias");
+    for (name, scale) in [("fine", 1.0 / 32.0), ("eighth", 0.125), ("coarse", 0.25)] {
+        graph.initializer.push(TensorProto { float_data: vec![scale], ..store(name, DataType::Float, &[]) });
+    }
+    let bytes = [
+        ("middle", DataType::Uint8, &[][..], vec![128]),
+        ("none", DataType::Int8, &[][..], vec![0]),
+        ("eighths", DataType::Int8, &[2, 1, 1, 1][..], vec![64, -64]),
+    ];
+    for (name, element, dims, int32_data) in bytes {
+        graph.initializer.push(TensorProto { int32_data, ..store(name, element, dims) });
+    }
+    model
+}
+
+#[test]
+fn quantized_graphs_run_in_qdqs_kernels_wholly_or_in_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("graph.onnx");
+    let input: Vec<f32> = (0..INPUT_SIZE * INPUT_SIZE).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+    let tensor = Tensor::from_shape(&[1, 1, INPUT_SIZE, INPUT_SIZE], &input).unwrap();
+    for mixed in [false, true] {
+        fs::write(&path, quantized(mixed).encode_to_vec()).unwrap();
+        for (isa, threads) in Isa::ALL.into_iter().filter(|isa| isa.is_here()).flat_map(|i| [(i, 1), (i, 2)])
+        {
+            let options = qdq::Options { isa, pool: Pool::new(threads).into() };
+            let mut graph = OnnxGraph::load_with(&path, &options).unwrap();
+            let plural = if threads == 1 { "" } else { "s" };
+            assert_eq!(graph.describe(), format!("qdq on {isa} in tract, {threads} thread{plural}"));
+            let lowering = graph.lowering();
+            assert!(!lowering.is_none() && lowering.is_whole() != mixed, "{:?}", lowering.report);
+            if mixed {
+                assert_eq!(lowering.report.left[0].name, "Cos 'logits'");
+            }
+            for _ in 0..2 {
+                let outputs = graph.run(tvec!(tensor.clone().into_tvalue())).unwrap();
+                let view = outputs[0].to_plain_array_view::<f32>().unwrap();
+                for (x, y) in input.iter().zip(view.iter()) {
+                    let sum = 8.0 * x - 4.0;
+                    let expected = if mixed { sum.cos() } else { sum };
+                    assert!((expected - y).abs() < 1e-4, "{x} {y}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_graph_without_quantizations_is_tracts_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = TractEngine::load(&write_bundle(dir.path()).unwrap(), 2).unwrap();
+    assert_eq!(engine.describe(), "tract, 2 threads");
+    let lowering = engine.lowering().unwrap();
+    assert!(lowering.is_none() && !lowering.is_whole());
+    assert_eq!(lowering.report.left[0].name, "Conv 'head'");
+}
+
+#[test]
+fn a_broken_quantization_is_named_with_its_file() {
+    let mut model = quantized(false);
+    let initializers = &mut model.graph.as_mut().unwrap().initializer;
+    initializers.iter_mut().find(|tensor| tensor.name == "coarse").unwrap().float_data[0] = f32::NAN;
+    let error = refusal(|_| model.encode_to_vec(), |_| ());
+    assert!(error.contains("QuantizeLinear 'more bytes': its scale is NaN"), "{error}");
+}
+
+#[test]
+fn wrong_instructions_are_a_fault_of_the_configuration() {
+    let error = EngineError::from(IsaError::Unknown("sse9".into()));
+    assert_eq!(error.exit(), Exit::Config);
+    assert!(
+        error.to_string().contains("there is no instruction set 'sse9'; CXR_ISA takes scalar"),
+        "{error}"
+    );
 }
 
 #[test]

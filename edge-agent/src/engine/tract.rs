@@ -1,10 +1,11 @@
-//! tract runs the graph as it stands; threads share the matrix products.
+//! tract runs the graph; what is quantized of it runs in kernels of qdq's, as operators of tract.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use qdq::{LowerError, Options};
 use shared::bundle::Bundle;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::multithread::Executor;
@@ -14,7 +15,7 @@ use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::{DimFact, Factoid, InferenceModel};
 use tract_onnx::tract_hir::internal::DimLike;
 
-use super::{Engine, EngineError, EngineOutput};
+use super::{Engine, EngineError, EngineOutput, Lowering};
 
 /// Any ONNX graph with its open dimensions set to 1, ready to run.
 pub struct OnnxGraph {
@@ -22,6 +23,7 @@ pub struct OnnxGraph {
     plan: Arc<TypedRunnableModel>,
     // Kept from run to run with the plan's scratch memory.
     state: SimpleState<TypedFact, Box<dyn TypedOp>>,
+    lowering: Lowering,
     threads: usize,
 }
 
@@ -35,38 +37,55 @@ impl OnnxGraph {
     /// Parses and optimizes a graph for `threads` threads.
     ///
     /// # Errors
-    /// [`EngineError`] names the file.
+    /// [`EngineError`] names the file, unless `CXR_ISA` is at fault.
     pub fn load(path: &Path, threads: usize) -> Result<Self, EngineError> {
+        Self::load_with(path, &Options::new(threads)?)
+    }
+
+    /// The same with given instructions and threads.
+    ///
+    /// # Errors
+    /// [`EngineError`] names the file.
+    pub fn load_with(path: &Path, options: &Options) -> Result<Self, EngineError> {
         let bytes = fs::read(path).map_err(|source| EngineError::Read { path: path.to_owned(), source })?;
-        Self::prepare(path, &bytes, threads, None)
+        Self::prepare(path, bytes, options, None)
     }
 
     /// `ends` are the names of the input and the output to keep; otherwise all are kept. `path` is for errors.
     fn prepare(
         path: &Path,
-        mut bytes: &[u8],
-        threads: usize,
+        bytes: Vec<u8>,
+        options: &Options,
         ends: Option<Ends<'_>>,
     ) -> Result<Self, EngineError> {
         let failed = |e: TractError| broken(path, &e);
         // tract asserts here and there on what a damaged graph says of itself.
         catch_unwind(AssertUnwindSafe(|| {
             // From memory, so that a graph cannot name files of the device as its external data.
-            let parser = tract_onnx::onnx();
-            let proto = parser.proto_model_for_read(&mut bytes).map_err(failed)?;
-            let mut model = parser.model_for_proto_model(&proto).map_err(failed)?;
-            if let Some(ends) = ends {
+            let proto = tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]).map_err(failed)?;
+            // Weights stand in few copies at a time: the file, the proto, the islands', the kernels'.
+            drop(bytes);
+            if let Some(ends) = &ends {
                 ends.check_classes(&proto, path)?;
+            }
+            let lowered = qdq::lower(&proto, options).map_err(|e| refused(path, &e))?;
+            drop(proto);
+            let lowering = Lowering { isa: options.isa, report: lowered.report().clone() };
+            let mut model = lowered.into_model();
+            if let Some(ends) = &ends {
                 ends.apply(&mut model, path)?;
             }
             close_dimensions(&mut model).map_err(failed)?;
-            let options = RunOptions { executor: Some(executor(threads)), ..RunOptions::default() };
+            let threads = options.pool.threads();
+            let executor = executor(if lowering.is_whole() { 1 } else { threads });
+            let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
             let plan = model
                 .into_optimized()
                 .and_then(|model| model.into_runnable_with_options(&options))
                 .map_err(failed)?;
             let state = plan.spawn().map_err(failed)?;
-            Ok(Self { path: path.to_owned(), plan, state, threads })
+            lowering.log();
+            Ok(Self { path: path.to_owned(), plan, state, lowering, threads })
         }))
         .unwrap_or_else(|_| Err(failed(TractError::msg("the parser gave up on it"))))
     }
@@ -105,10 +124,15 @@ impl OnnxGraph {
         })
     }
 
+    /// What became of its nodes.
+    pub fn lowering(&self) -> &Lowering {
+        &self.lowering
+    }
+
     /// Name and settings, for people.
     pub fn describe(&self) -> String {
         let plural = if self.threads == 1 { "" } else { "s" };
-        format!("tract, {} thread{plural}", self.threads)
+        format!("{}, {} thread{plural}", self.lowering.engine(), self.threads)
     }
 }
 
@@ -116,8 +140,16 @@ impl TractEngine {
     /// The bundle's graph on `threads` threads, its ends checked against the manifest.
     ///
     /// # Errors
-    /// [`EngineError`] names the file and what does not fit.
+    /// [`EngineError`] names the file and what does not fit, unless `CXR_ISA` is at fault.
     pub fn load(bundle: &Bundle, threads: usize) -> Result<Self, EngineError> {
+        Self::load_with(bundle, &Options::new(threads)?)
+    }
+
+    /// The same with given instructions and threads.
+    ///
+    /// # Errors
+    /// [`EngineError`] names the file and what does not fit.
+    pub fn load_with(bundle: &Bundle, options: &Options) -> Result<Self, EngineError> {
         let manifest = bundle.manifest();
         let path = bundle.model_path();
         let size = manifest.preprocess.input_size;
@@ -127,7 +159,7 @@ impl TractEngine {
             Ends { input: &manifest.graph.input, output: &manifest.graph.output, classes: &classes, size };
         let bytes =
             bundle.read(&manifest.graph.file).map_err(|error| EngineError::Bundle(Box::new(error)))?;
-        let graph = OnnxGraph::prepare(&path, &bytes, threads, Some(ends))?;
+        let graph = OnnxGraph::prepare(&path, bytes, options, Some(ends))?;
         let shape = graph.output_shape()?;
         let classes = manifest.classes.len();
         if !matches!(shape[..], [1, c, h, w] if c == classes && h > 0 && w > 0) {
@@ -161,6 +193,10 @@ impl Engine for TractEngine {
 
     fn describe(&self) -> String {
         self.graph.describe()
+    }
+
+    fn lowering(&self) -> Option<&Lowering> {
+        Some(self.graph.lowering())
     }
 }
 
@@ -254,13 +290,22 @@ fn broken(path: &Path, error: &TractError) -> EngineError {
     EngineError::Graph { path: path.to_owned(), reason: one_line(error) }
 }
 
+fn refused(path: &Path, error: &LowerError) -> EngineError {
+    EngineError::Graph { path: path.to_owned(), reason: short(error.to_string()) }
+}
+
+/// Threads for tract's own operators. They wait for qdq's and qdq's for them, and whoever waits for longer than some
+/// microseconds sleeps, so that both may have as many as there are to be. They have none where all is qdq's.
 fn executor(threads: usize) -> Executor {
     if threads > 1 { Executor::multithread_with_name(threads, "tract") } else { Executor::SingleThread }
 }
 
 /// The chain of causes on one line, at a length that people read.
 fn one_line(error: &TractError) -> String {
-    let text = format!("{error:#}").replace('\n', " ");
+    short(format!("{error:#}").replace('\n', " "))
+}
+
+fn short(text: String) -> String {
     match text.char_indices().nth(400) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

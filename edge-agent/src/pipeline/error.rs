@@ -34,7 +34,8 @@ pub enum RunError {
 impl ExitStatus for RunError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Bundle(_) | Self::Model(_) => Exit::Bundle,
+            Self::Model(ModelError::Engine(error)) => error.exit(),
+            Self::Bundle(_) | Self::Model(ModelError::Golden(_)) => Exit::Bundle,
             Self::Store(_) => Exit::Storage,
             Self::Publish(_) => Exit::Config,
             Self::Signals(_) | Self::Thread(_) | Self::StageDied(_) => Exit::Internal,

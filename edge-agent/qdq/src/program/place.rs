@@ -152,15 +152,6 @@ impl Place {
     }
 }
 
-/// Row-major strides.
-pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
-    }
-    strides
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +162,6 @@ mod tests {
         assert_eq!(Grid::of(&vec![6, 7]), Grid { n: 1, h: 1, w: 6, c: 7 });
         assert_eq!(Grid::of(&vec![]), Grid { n: 1, h: 1, w: 1, c: 1 });
         assert_eq!(Grid::of(&vec![2, 3, 4]).strides(&vec![2, 3, 4], [999, 999, 16]), [48, 16, 1]);
-        assert_eq!(row_major(&[2, 3, 4]), [12, 4, 1]);
         let reals = Reals { space: RealSpace::Input(0), shape: vec![2, 3, 4, 5] };
         assert_eq!((reals.len(), reals.steps()), (120, [60, 5, 1, 20]));
     }

@@ -6,7 +6,7 @@ use super::{Build, Frame, Step};
 use crate::Isa;
 use crate::graph::Quant;
 use crate::kernels::rows;
-use crate::program::place::{Grid, Image, Place, RealSpace, Reals, row_major};
+use crate::program::place::{Grid, Image, Place, RealSpace, Reals};
 
 #[derive(Debug)]
 struct Quantize {
@@ -220,9 +220,8 @@ impl Step for Copy {
 
 /// Steps from image to image, row to row, column to column and channel to channel as ONNX has a tensor.
 fn steps(image: &Image) -> [usize; 4] {
-    let strides = row_major(&image.shape);
-    match strides[..] {
-        [n, c, h, w] => [n, h, w, c],
+    match image.shape[..] {
+        [_, c, h, w] => [c * h * w, w, 1, h * w],
         _ => [0, 0, image.grid.c, 1],
     }
 }
