@@ -124,16 +124,24 @@ unsafe fn store<const WIDTH: usize>(row: &mut Row<'_>, x: usize, block: usize, s
             let zero = _mm512_set1_epi16(i16::from(requant.zero));
             let least = _mm512_set1_epi8(requant.clamp.0 as i8);
             let most = _mm512_set1_epi8(requant.clamp.1 as i8);
+            let plain = requant.zero == 0 && requant.clamp == (0, 255);
             let by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             for i in (0..WIDTH).step_by(4) {
                 let steps = |j: usize| {
                     let sum = sums[(i + j).min(WIDTH - 1)];
                     _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale))
                 };
-                // Packing saturates, which is all the clamping that most layers need.
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(steps(0), steps(1)), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(steps(2), steps(3)), zero);
-                let packed = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), least), most);
+                let low = _mm512_packs_epi32(steps(0), steps(1));
+                let high = _mm512_packs_epi32(steps(2), steps(3));
+                // Packing saturates, which is all the clamping that most layers need; those behind a Relu have no zero
+                // point either.
+                let packed = if plain {
+                    _mm512_packus_epi16(low, high)
+                } else {
+                    let packed =
+                        _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
+                    _mm512_min_epu8(_mm512_max_epu8(packed, least), most)
+                };
                 let packed = _mm512_permutexvar_epi32(by_pixel, packed);
                 let pixels = [
                     _mm512_castsi512_si128(packed),
