@@ -33,6 +33,9 @@ pub enum CliError {
     /// A signature or a key.
     #[error(transparent)]
     Sign(#[from] crate::bundle::SignError),
+    /// A model out of a bundle.
+    #[error(transparent)]
+    Recover(#[from] crate::train::RecoverError),
     /// A bench.
     #[error(transparent)]
     Bench(#[from] crate::bench::BenchError),

@@ -3,6 +3,7 @@
 //! Exit status: 0 done; 1 failed, the reason on stderr; 2 wrong usage; 3 stopped by a signal with a
 //! checkpoint written, so that the same command with `--resume` goes on.
 
+mod average;
 mod bench;
 mod bundle;
 mod check;
@@ -19,6 +20,7 @@ mod import;
 mod list;
 mod output;
 mod phantom;
+mod recover;
 mod report;
 mod run;
 mod train;
@@ -86,6 +88,10 @@ enum Command {
     /// Sign, verify and look into bundles, and make keys for that.
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Take the model back out of a bundle whose checkpoint is lost, to train on or to teach.
+    Recover(recover::Args),
+    /// Average the weights that a training began with and those that it ended with.
+    Average(average::Args),
     /// Measure how fast training is, part by part, and the memory it takes.
     Bench(bench::Args),
 }
@@ -126,6 +132,8 @@ impl Cli {
             Command::Export(args) => export::run(args),
             Command::Gallery(args) => gallery::run(args),
             Command::Bundle(command) => bundle::run(command),
+            Command::Recover(args) => recover::run(args),
+            Command::Average(args) => average::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

@@ -266,6 +266,7 @@ mod tests {
             seed: 1,
             teachers: 0,
             pseudo_masks: false,
+            share: None,
             validation: vec![None, None],
         };
         ModelFile { params: he_init(&info.graph, 1), info }

@@ -111,22 +111,31 @@ fn method(config: &Config, model: &ModelFile) -> String {
         if spec.negatives {
             with.push("image labels that say what is absent".to_owned());
         }
-        if let Some(consistency) = &config.consistency {
+        let advised = info.teachers > 0 && config.distillation.unlabeled && config.consistency.is_some();
+        if let Some(consistency) = config.consistency.as_ref().filter(|_| !advised) {
             let classes = consistency.classes.join(", ");
             let of = if classes.is_empty() { String::new() } else { format!(" in {classes}") };
             with.push(format!("consistency on images without masks{of}"));
         }
         if info.teachers > 0 {
-            with.push(format!("the answers of {} teachers", info.teachers));
+            let too = if advised { ", on images without masks too" } else { "" };
+            with.push(format!("the answers of {} teachers{too}", info.teachers));
         }
     }
     let with = if with.is_empty() { String::new() } else { format!(", {}", with.join(", ")) };
     // Only what a validation chose carries its scores.
     let chosen =
         if info.validation.is_empty() { "after the last step" } else { "with the best validation IoU" };
+    let share = match info.share {
+        Some(share) => {
+            let (new, old) = (share * 100.0, (1.0 - share) * 100.0);
+            format!("; {new:.0}% of these weights and {old:.0}% of those that this stage began with")
+        }
+        None => String::new(),
+    };
     format!(
         "{begin} on {images}{with}, for {} steps of {} images (AdamW, learning rate {:e} with warm-up and cosine, BCE × {} \
-         + Dice × {}, augmentation); the moving average of the weights {chosen}.",
+         + Dice × {}, augmentation); the moving average of the weights {chosen}{share}.",
         info.step, spec.batch, spec.learning_rate, spec.bce_weight, spec.dice_weight
     )
 }
@@ -176,6 +185,7 @@ mod tests {
             seed: 1,
             teachers: 2,
             pseudo_masks: true,
+            share: None,
             validation: Vec::new(),
         };
         let text = |info: ModelInfo| {
@@ -193,8 +203,17 @@ mod tests {
             "after the last step",
         ];
         assert!(told.iter().all(|part| last.contains(part)), "{last}");
-        let best = text(ModelInfo { validation: vec![Some(0.5)], total_steps: 9, teachers: 0, ..info });
+        let mut advising = config.clone();
+        advising.distillation.unlabeled = true;
+        let params = crate::net::he_init(&info.graph, 1);
+        let advised = method(&advising, &ModelFile { info: info.clone(), params });
+        assert!(advised.contains("2 teachers, on images without masks too"), "{advised}");
+        assert!(!advised.contains("consistency"), "{advised}");
+        let best =
+            text(ModelInfo { validation: vec![Some(0.5)], total_steps: 9, teachers: 0, ..info.clone() });
         assert!(best.starts_with("Trained on") && !best.contains("teachers"), "{best}");
-        assert!(best.contains("best validation IoU"), "{best}");
+        assert!(best.ends_with("best validation IoU."), "{best}");
+        let mixed = text(ModelInfo { share: Some(0.4), ..info });
+        assert!(mixed.contains("; 40% of these weights and 60% of those"), "{mixed}");
     }
 }

@@ -291,6 +291,13 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_that_there_is_not_is_named_with_those_that_there_are() {
+        let text = serde_json::to_string(&small()).unwrap().replace("\"add\"", "\"softmax\"");
+        let fault = serde_json::from_str::<Graph>(&text).unwrap_err().to_string();
+        assert!(fault.contains("softmax") && fault.contains("max-pool2d"), "{fault}");
+    }
+
+    #[test]
     fn faults_name_the_node() {
         let broken = |f: fn(&mut Graph)| {
             let mut g = small();

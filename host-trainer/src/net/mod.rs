@@ -18,6 +18,7 @@ mod prune;
 pub mod resnet;
 #[cfg(feature = "torch")]
 pub mod torch;
+mod unfold;
 
 pub use builder::GraphBuilder;
 pub use classifier::{Backbone, ClassifierConfig, FEATURES, classifier};
@@ -34,3 +35,4 @@ pub use params::{ParamTensor, Params, ParamsError};
 pub use prune::first_output_only;
 #[cfg(feature = "torch")]
 pub use torch::{Mode, Rounding, TorchNet, TorchNetError};
+pub use unfold::{ChannelMoments, unfold_batch_norm};

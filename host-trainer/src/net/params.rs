@@ -100,6 +100,11 @@ impl Params {
         self.0.insert(name.into(), tensor);
     }
 
+    /// Takes a tensor out.
+    pub fn remove(&mut self, name: &str) -> Option<ParamTensor> {
+        self.0.remove(name)
+    }
+
     /// All tensors by name, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ParamTensor)> {
         self.0.iter().map(|(n, t)| (n.as_str(), t))

@@ -259,6 +259,14 @@ fn what_has_no_place_in_a_file_is_refused() {
     assert!(matches!(write(&two, &params, &info), Err(OnnxError::Outputs { .. })));
     let (g, x) = GraphBuilder::new("identity", 1);
     assert!(matches!(write(&g.finish(&[x]), &Params::new(), &info), Err(OnnxError::Output { .. })));
+    // An operation that the file's operator set lacks.
+    let (mut g, x) = GraphBuilder::new("grouped", 1);
+    let x = g.conv("c", x, 4, 1, |_| ());
+    let x = g.group_norm("norm", x, 2);
+    let grouped = g.finish(&[x]);
+    let fault = write(&grouped, &he_init(&grouped, 1), &info).unwrap_err();
+    assert!(matches!(&fault, OnnxError::Unsupported { node, .. } if node == "norm"), "{fault}");
+    assert!(fault.to_string().contains("cannot be written in ONNX opset 17"), "{fault}");
 }
 
 #[test]

@@ -232,6 +232,7 @@ mod tests {
             seed: 2,
             teachers: 0,
             pseudo_masks: false,
+            share: None,
             validation: Vec::new(),
         };
         let model = crate::train::ModelFile { info, params: net(2).to_params() };

@@ -9,29 +9,72 @@ use crate::net::{Mode, TorchNet, TorchNetError};
 #[derive(Debug)]
 pub struct Teachers {
     spec: DistillationSpec,
-    nets: Vec<TorchNet>,
-    /// Of each network, 1 × C × 1 × 1: its share in the answer. The shares in a class add up to 1.
-    shares: Vec<Tensor>,
+    nets: Vec<Member>,
     /// 1 × C × 1 × 1: 1 for a class that is imitated, else 0; none: all are.
     about: Option<Tensor>,
 }
 
+#[derive(Debug)]
+struct Member {
+    net: TorchNet,
+    /// Pixels a side of the images that it was trained on.
+    size: i64,
+    /// The output that is each of the configuration's classes; none: they are the same, in the same order.
+    outputs: Option<Tensor>,
+    /// 1 × C × 1 × 1: its share in the answer. The shares in a class add up to 1.
+    share: Tensor,
+}
+
+impl Member {
+    /// Its logits of the configuration's classes for images of any size, at that size.
+    fn logits(&self, images: &Tensor) -> Result<Tensor, TorchNetError> {
+        let (_, _, rows, columns) = images.size4()?;
+        let logits = if (rows, columns) == (self.size, self.size) {
+            self.net.forward(images, Mode::Eval)?
+        } else {
+            // Antialiased, as preprocessing scales radiographs.
+            let own = images.f_internal_upsample_bilinear2d_aa([self.size; 2], false, None, None)?;
+            let logits = self.net.forward(&own, Mode::Eval)?;
+            logits.f_upsample_bilinear2d([rows, columns], false, None, None)?
+        };
+        match &self.outputs {
+            Some(outputs) => Ok(logits.f_index_select(1, outputs)?),
+            None => Ok(logits),
+        }
+    }
+}
+
 impl Teachers {
-    /// Teachers from model files of the configuration's classes and preprocessing.
+    /// Teachers from model files of the configuration's preprocessing, which may see images at another size and know other
+    /// classes beside those that they teach.
     ///
     /// # Errors
-    /// If a model is of something else, names a class that there is not, or if nobody teaches a class that is to be
-    /// imitated.
+    /// If a model is of something else, is to teach a class that it does not know, or if nobody teaches a class that is to
+    /// be imitated.
     pub fn new(config: &Config, teachers: &[Teacher], device: Device) -> Result<Self, TrainError> {
-        for teacher in teachers {
-            teacher.model.info.require(config, &Stage::SEGMENTERS)?;
-        }
-        let net =
-            |Teacher { model, .. }: &Teacher| TorchNet::from_params(&model.info.graph, &model.params, device);
-        let nets = teachers.iter().map(net).collect::<Result<_, _>>()?;
         let spec = config.distillation.clone();
         let plane = |of: &[f32]| upload(of, &[1, of.len() as i64, 1, 1], device);
-        let shares = shares(config, teachers)?.iter().map(|of| plane(of)).collect::<Result<_, _>>()?;
+        let mut nets = Vec::with_capacity(teachers.len());
+        for (Teacher { model, .. }, share) in teachers.iter().zip(shares(config, teachers)?) {
+            let mut sized = config.clone();
+            sized.preprocess.input_size = model.info.preprocess.input_size;
+            model.info.require_input(&sized, &Stage::SEGMENTERS)?;
+            let net = TorchNet::from_params(&model.info.graph, &model.params, device)?;
+            let known = &model.info.labels;
+            // Where it does not know a class its share is 0, whatever is read.
+            let output = |label: &String| known.iter().position(|k| k == label).unwrap_or(0) as i64;
+            let outputs: Vec<i64> = config.labels().iter().map(output).collect();
+            let outputs = match *known == config.labels() {
+                true => None,
+                false => Some(upload(&outputs, &[outputs.len() as i64], device)?),
+            };
+            nets.push(Member {
+                net,
+                size: sized.preprocess.input_size as i64,
+                outputs,
+                share: plane(&share)?,
+            });
+        }
         let about = match spec.classes.is_empty() {
             true => None,
             false => {
@@ -39,7 +82,7 @@ impl Teachers {
                 Some(plane(&asked.map(|asked| if asked { 1.0 } else { 0.0 }).collect::<Vec<f32>>())?)
             }
         };
-        Ok(Self { spec, nets, shares, about })
+        Ok(Self { spec, nets, about })
     }
 
     /// Binary cross-entropy between σ(s/T) and the teachers' mean σ(t/T), times T² so that its gradient does not
@@ -78,27 +121,38 @@ impl Teachers {
     /// The mean of σ(t/T) over the teachers of each class.
     pub(crate) fn answer(&self, images: &Tensor, temperature: f64) -> Result<Tensor, TorchNetError> {
         no_grad(|| {
-            let soft = |(net, share): (&TorchNet, &Tensor)| -> Result<Tensor, TorchNetError> {
-                Ok(net.forward(images, Mode::Eval)?.f_div_scalar(temperature)?.f_sigmoid()?.f_mul(share)?)
+            let soft = |member: &Member| -> Result<Tensor, TorchNetError> {
+                let logits = member.logits(images)?;
+                Ok(logits.f_div_scalar(temperature)?.f_sigmoid()?.f_mul(&member.share)?)
             };
-            let answers: Vec<Tensor> =
-                self.nets.iter().zip(&self.shares).map(soft).collect::<Result<_, _>>()?;
+            let answers: Vec<Tensor> = self.nets.iter().map(soft).collect::<Result<_, _>>()?;
             Ok(Tensor::f_stack(&answers, 0)?.f_sum_dim_intlist([0_i64].as_slice(), false, None)?)
         })
     }
 }
 
 /// By teacher and class: the teachers of a class share in it equally. In a class that nobody teaches and that is not to be
-/// imitated all of them do.
+/// imitated all who know it do.
 fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainError> {
     let labels = config.labels();
-    for label in teachers.iter().flat_map(|teacher| &teacher.classes) {
-        if !labels.contains(label) {
-            return Err(TrainError::Taught { class: label.clone(), reason: "is none of the classes" });
+    let knows = |teacher: &Teacher, label: &String| teacher.model.info.labels.contains(label);
+    for teacher in teachers {
+        for label in &teacher.classes {
+            let reason = match (labels.contains(label), knows(teacher, label)) {
+                (true, true) => continue,
+                (false, _) => "is none of the classes",
+                (true, false) => "is not known to the teacher that should teach it",
+            };
+            return Err(TrainError::Taught { class: label.clone(), reason });
+        }
+        if !labels.iter().any(|label| knows(teacher, label)) {
+            let reason = "and the other classes are not known to one of them";
+            return Err(TrainError::Taught { class: labels[0].clone(), reason });
         }
     }
-    let teaches =
-        |teacher: &Teacher, label: &String| teacher.classes.is_empty() || teacher.classes.contains(label);
+    let teaches = |teacher: &Teacher, label: &String| {
+        knows(teacher, label) && (teacher.classes.is_empty() || teacher.classes.contains(label))
+    };
     let mut shares = vec![Vec::new(); teachers.len()];
     for label in &labels {
         let mut taught: Vec<bool> = teachers.iter().map(|teacher| teaches(teacher, label)).collect();
@@ -108,7 +162,7 @@ fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainE
                 let reason = "has no teacher; name one, or leave it out of distillation.classes";
                 return Err(TrainError::Taught { class: label.clone(), reason });
             }
-            taught.fill(true);
+            taught = teachers.iter().map(|teacher| knows(teacher, label)).collect();
         }
         let each = 1.0 / taught.iter().filter(|taught| **taught).count() as f32;
         for (share, taught) in shares.iter_mut().zip(taught) {
@@ -136,10 +190,27 @@ fn mean(each: &Tensor, weight: Option<&Tensor>) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::{ModelFile, ModelInfo};
+
+    fn info(config: &Config) -> ModelInfo {
+        ModelInfo {
+            graph: config.graph(),
+            labels: config.labels(),
+            preprocess: config.preprocess.clone(),
+            stage: Stage::Train,
+            step: 1,
+            total_steps: 1,
+            seed: 1,
+            teachers: 0,
+            pseudo_masks: false,
+            share: None,
+            validation: Vec::new(),
+        }
+    }
 
     fn teachers(about: Option<Tensor>) -> Teachers {
         let spec = DistillationSpec { weight: 3.0, temperature: 2.0, unlabeled: true, classes: Vec::new() };
-        Teachers { spec, nets: Vec::new(), shares: Vec::new(), about }
+        Teachers { spec, nets: Vec::new(), about }
     }
 
     fn plane(values: [f32; 4]) -> Tensor {
@@ -176,20 +247,9 @@ mod tests {
     #[test]
     fn the_teachers_of_a_class_share_in_it_equally() {
         let mut config = crate::config::tiny("");
-        let info = crate::train::ModelInfo {
-            graph: config.graph(),
-            labels: config.labels(),
-            preprocess: config.preprocess.clone(),
-            stage: Stage::Train,
-            step: 1,
-            total_steps: 1,
-            seed: 2,
-            teachers: 0,
-            pseudo_masks: false,
-            validation: Vec::new(),
-        };
+        let info = info(&config);
         let teacher = |classes: &[&str]| Teacher {
-            model: crate::train::ModelFile { info: info.clone(), params: crate::net::Params::default() },
+            model: ModelFile { info: info.clone(), params: crate::net::Params::default() },
             classes: classes.iter().map(|class| (*class).to_owned()).collect(),
         };
         let of = |config: &Config, teachers: &[Teacher]| {
@@ -202,6 +262,51 @@ mod tests {
         assert!(of(&config, &[teacher(&["cor"])]).unwrap_err().contains("cor is none"));
         config.distillation.classes = vec!["heart".into()];
         assert_eq!(of(&config, &heart).unwrap(), [[1.0, 1.0]]);
+        // A teacher that does not know a class.
+        let mut lungs = teacher(&[]);
+        lungs.model.info.labels = vec!["rib".into(), "left_lung".into()];
+        assert_eq!(of(&config, &[lungs.clone(), teacher(&[])]).unwrap(), [[0.5, 0.0], [0.5, 1.0]]);
+        lungs.classes = vec!["heart".into()];
+        assert!(of(&config, &[lungs]).unwrap_err().contains("heart is not known"));
+    }
+
+    #[test]
+    fn teachers_of_another_size_answer_at_the_students() {
+        let config = crate::config::tiny("");
+        let net = TorchNet::new(&config.graph(), Device::Cpu, 1).unwrap();
+        let teacher = || Teacher {
+            model: ModelFile { info: info(&config), params: net.to_params() },
+            classes: Vec::new(),
+        };
+        let mut large = config.clone();
+        large.preprocess.input_size = 128;
+        let teachers = Teachers::new(&large, &[teacher()], Device::Cpu).unwrap();
+        let small = Tensor::rand([1, 1, 64, 64], (Kind::Float, Device::Cpu));
+        // Each pixel four times: made small again, it is the same image.
+        let images = small.repeat_interleave_self_int(2, 2, None).repeat_interleave_self_int(2, 3, None);
+        let answer = teachers.answer(&images, 1.0).unwrap();
+        assert_eq!(answer.size(), [1, 2, 128, 128]);
+        let own = Teachers::new(&config, &[teacher()], Device::Cpu).unwrap().answer(&small, 1.0).unwrap();
+        let reduced = answer.internal_upsample_bilinear2d_aa([64, 64], false, None, None);
+        assert!((reduced - &own).abs().max().double_value(&[]) < 0.1);
+
+        // A teacher that knows one class more teaches the same.
+        let mut more = teacher();
+        more.model.info.labels = vec!["left_lung".into(), "rib".into(), "heart".into()];
+        more.model.info.graph =
+            Config { classes: vec![config.classes[0].clone(); 3], ..config.clone() }.graph();
+        for name in ["segmentation_head.0.weight", "segmentation_head.0.bias"] {
+            let head = more.model.params.get_mut(name).unwrap();
+            let one = head.data.len() / 2;
+            let (lung, heart) = head.data.split_at(one);
+            head.data = [lung, &vec![0.0; one], heart].concat();
+            head.shape[0] = 3;
+        }
+        let reordered = Teachers::new(&config, &[more], Device::Cpu).unwrap().answer(&small, 1.0).unwrap();
+        assert!((reordered - &own).abs().max().double_value(&[]) < 1e-6);
+
+        large.preprocess.mean = 0.4;
+        assert!(Teachers::new(&large, &[teacher()], Device::Cpu).unwrap_err().to_string().contains("mean"));
     }
 
     #[test]

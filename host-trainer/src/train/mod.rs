@@ -6,6 +6,7 @@
 //! resumed training equals an uninterrupted one bit for bit on the same machine and libtorch.
 
 pub(crate) mod atomic;
+mod average;
 mod checkpoint;
 mod folder_lock;
 mod history;
@@ -35,6 +36,8 @@ mod loss;
 mod optimizer;
 #[cfg(feature = "torch")]
 mod progress;
+#[cfg(feature = "torch")]
+mod recover;
 #[cfg(test)]
 #[cfg(feature = "torch")]
 mod scripted;
@@ -53,6 +56,7 @@ pub(crate) mod upload;
 #[cfg(feature = "torch")]
 mod validation;
 
+pub use average::average;
 pub use checkpoint::{BestSoFar, Checkpoint, CheckpointError, TrainState};
 pub use folder_lock::FolderLock;
 pub use history::{History, HistoryError, HistoryRow};
@@ -79,6 +83,8 @@ pub use loss::{
 pub use optimizer::{Optimizer, OptimizerSpec};
 #[cfg(feature = "torch")]
 pub(crate) use progress::{Progress, Window};
+#[cfg(feature = "torch")]
+pub use recover::{RecoverError, recover};
 #[cfg(feature = "torch")]
 pub use segmentation::Segmentation;
 #[cfg(feature = "torch")]

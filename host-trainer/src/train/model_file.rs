@@ -34,6 +34,9 @@ pub struct ModelInfo {
     /// Whether pseudo-masks taught it in that stage.
     #[serde(default)]
     pub pseudo_masks: bool,
+    /// Averaged with the weights that the stage began with: the share of those that it ended with; none: not averaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// Scores on the validation images by label: dataset-level IoU at the best threshold (in models before 0.2 at 0.5), or a classifier's AUROC; none:
     /// no image allows one.
     #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
@@ -66,14 +69,21 @@ pub struct Misfit {
 impl ModelInfo {
     /// Checks that one of these stages made the model, for the configuration's labels and its preprocessing.
     pub fn require(&self, config: &Config, stages: &[Stage]) -> Result<(), Misfit> {
+        self.require_input(config, stages)?;
+        let labels = config.labels_of(self.stage);
+        if self.labels != labels {
+            let (found, expected) = (self.labels.join(", "), labels.join(", "));
+            return Err(Misfit { what: "list of labels", found, expected });
+        }
+        Ok(())
+    }
+
+    /// Checks that one of these stages made the model, for the configuration's preprocessing.
+    pub(super) fn require_input(&self, config: &Config, stages: &[Stage]) -> Result<(), Misfit> {
         let misfit = |what, found, expected| Err(Misfit { what, found, expected });
         if !stages.contains(&self.stage) {
             let expected: Vec<String> = stages.iter().map(Stage::to_string).collect();
             return misfit("stage", self.stage.to_string(), expected.join(" or "));
-        }
-        let labels = config.labels_of(self.stage);
-        if self.labels != labels {
-            return misfit("list of labels", self.labels.join(", "), labels.join(", "));
         }
         if self.preprocess != config.preprocess {
             let text = |spec| toml::to_string(spec).unwrap_or_default().trim_end().replace('\n', "; ");
@@ -128,6 +138,7 @@ mod tests {
             seed: 1,
             teachers: 0,
             pseudo_masks: false,
+            share: None,
             validation: Vec::new(),
         };
         info(Stage::Train).require(&config, &[Stage::Train]).unwrap();
@@ -155,6 +166,7 @@ mod tests {
             seed: 1,
             teachers: 0,
             pseudo_masks: false,
+            share: None,
             validation: vec![Some(0.25)],
         };
         let dir = tempfile::tempdir().unwrap();

@@ -243,6 +243,7 @@ impl Session {
                 seed: state.seed,
                 teachers: self.job.teachers,
                 pseudo_masks: self.job.pseudo_masks,
+                share: None,
                 validation: validation.to_vec(),
             },
             params: self.trainer.averaged().to_params(),
