@@ -56,7 +56,7 @@ impl OnnxGraph {
         path: &Path,
         bytes: Vec<u8>,
         options: &Options,
-        ends: Option<Ends<'_>>,
+        ends: Option<&Ends<'_>>,
     ) -> Result<Self, EngineError> {
         let failed = |e: TractError| broken(path, &e);
         // tract asserts here and there on what a damaged graph says of itself.
@@ -65,14 +65,14 @@ impl OnnxGraph {
             let proto = tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]).map_err(failed)?;
             // Weights stand in few copies at a time: the file, the proto, the islands', the kernels'.
             drop(bytes);
-            if let Some(ends) = &ends {
+            if let Some(ends) = ends {
                 ends.check_classes(&proto, path)?;
             }
             let lowered = qdq::lower(&proto, options).map_err(|e| refused(path, &e))?;
             drop(proto);
             let lowering = Lowering { isa: options.isa, report: lowered.report().clone() };
             let mut model = lowered.into_model();
-            if let Some(ends) = &ends {
+            if let Some(ends) = ends {
                 ends.apply(&mut model, path)?;
             }
             close_dimensions(&mut model).map_err(failed)?;
@@ -159,7 +159,7 @@ impl TractEngine {
             Ends { input: &manifest.graph.input, output: &manifest.graph.output, classes: &classes, size };
         let bytes =
             bundle.read(&manifest.graph.file).map_err(|error| EngineError::Bundle(Box::new(error)))?;
-        let graph = OnnxGraph::prepare(&path, bytes, options, Some(ends))?;
+        let graph = OnnxGraph::prepare(&path, bytes, options, Some(&ends))?;
         let shape = graph.output_shape()?;
         let classes = manifest.classes.len();
         if !matches!(shape[..], [1, c, h, w] if c == classes && h > 0 && w > 0) {
