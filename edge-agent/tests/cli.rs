@@ -164,7 +164,7 @@ fn instructions_that_there_are_not_are_refused_at_the_start() {
 #[test]
 fn bench_tells_the_instructions_and_what_became_of_the_nodes() {
     let desk = Desk::new();
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/chexseg-first/model.onnx");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/chexseg-edge/model.onnx");
     let bench = |args: &[&str]| {
         let args = [&["bench", "--iterations", "1"][..], args].concat();
         let output = desk.command(&args).env("CXR_ISA", "scalar").output().unwrap();

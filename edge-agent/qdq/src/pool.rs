@@ -42,6 +42,8 @@ struct Shared {
     busy: AtomicUsize,
     failed: AtomicBool,
     sleeping: Vec<AtomicBool>,
+    /// Workers that have begun.
+    started: AtomicUsize,
 }
 
 // SAFETY: `task` is written while no worker is busy, and read only by busy ones; everything else is atomic.
@@ -73,6 +75,7 @@ impl Pool {
             busy: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             sleeping: (0..others).map(|_| AtomicBool::new(false)).collect(),
+            started: AtomicUsize::new(0),
         });
         let start = |index: usize| {
             let shared = Arc::clone(&shared);
@@ -81,6 +84,10 @@ impl Pool {
         let workers: Vec<JoinHandle<()>> = (0..others).map_while(start).collect();
         if workers.is_empty() {
             return Self { crew: None };
+        }
+        // A thread allocates as it begins; a run shall not.
+        while shared.started.load(Ordering::Acquire) < workers.len() {
+            thread::yield_now();
         }
         Self { crew: Some(Crew { shared, workers, turn: Mutex::new(()) }) }
     }
@@ -187,6 +194,7 @@ impl Shared {
 
 fn work(shared: &Shared, index: usize) {
     let mut seen = 0;
+    shared.started.fetch_add(1, Ordering::Release);
     loop {
         seen = shared.wait(seen, index);
         if shared.stop.load(Ordering::SeqCst) {

@@ -12,7 +12,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use build::{Build, Dim, f32s, int, ints, text};
 use qdq::{Element, Isa, Options, Pool, Session, Sink, Source, lower};
@@ -189,9 +188,7 @@ fn steady_runs_allocate_nothing() {
     let mut models = vec![("images".to_owned(), images()), ("vectors".to_owned(), vectors())];
     models.extend(shipped());
     assert!(models.len() >= 3, "no shipped model was found");
-    // The system may let a thread begin late, and a beginning allocates.
     let pools = [1, 2].map(|threads| Arc::new(Pool::new(threads)));
-    std::thread::sleep(Duration::from_millis(200));
     for (name, model) in &models {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
             for pool in &pools {

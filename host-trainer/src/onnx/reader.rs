@@ -82,7 +82,7 @@ fn on_scale(node: &NodeProto, constants: &Constants<'_>) -> Result<ParamTensor, 
         }
         _ => return Err("is neither s8 nor s32"),
     };
-    if scale.is_empty() || integers.len() % scale.len() != 0 {
+    if scale.is_empty() || !integers.len().is_multiple_of(scale.len()) {
         return Err("has another number of scales than of channels");
     }
     let taps = (integers.len() / scale.len()).max(1);
@@ -126,7 +126,8 @@ mod tests {
         let (params, f32, int8) = written();
         assert_eq!(read_convolutions(&f32).unwrap(), params);
         let back = read_convolutions(&int8).unwrap();
-        assert_eq!(back.len(), params.len());
+        // In 8 bits every convolution has a bias.
+        assert!(back.len() >= params.len());
         for (name, tensor) in params.iter().filter(|(name, _)| name.ends_with(".weight")) {
             let found = back.get(name).unwrap();
             assert_eq!(found.shape, tensor.shape, "{name}");

@@ -6,7 +6,7 @@ use super::op::{Convolution, Op, Pads, RealConvolution, Reshape, Resize, ResizeT
 pub(crate) type Shape = Vec<usize>;
 
 /// More values than any radiograph's network has at once; a shape beyond it is a mistake or an attack.
-const MOST_VALUES: usize = 1 << 31;
+const MOST_VALUES: usize = 1 << 28;
 
 impl Op {
     /// The shape of the output.
