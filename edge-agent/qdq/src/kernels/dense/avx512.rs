@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Output, Row, tiles};
+use super::{BLOCK, Output, Requant, Row, tiles};
 
 /// Pixels of a tile.
 const PIXELS: usize = 12;
@@ -97,9 +97,8 @@ unsafe fn tile<const WIDTH: usize, const BLOCKS: usize>(row: &mut Row<'_>, x: us
                 pixels8 = pixels8.wrapping_add(4);
             }
         }
-        for (n, sums) in sums.iter().enumerate() {
-            store(row, x, block + n, sums);
-        }
+        // A copy: sums whose address is taken would not stay in registers above.
+        store(row, x, block, sums);
     }
 }
 
@@ -107,60 +106,85 @@ unsafe fn tile<const WIDTH: usize, const BLOCKS: usize>(row: &mut Row<'_>, x: us
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn store<const WIDTH: usize>(row: &mut Row<'_>, x: usize, block: usize, sums: &[__m512i; WIDTH]) {
+unsafe fn store<const WIDTH: usize, const BLOCKS: usize>(
+    row: &mut Row<'_>,
+    x: usize,
+    block: usize,
+    sums: [[__m512i; WIDTH]; BLOCKS],
+) {
     let first = block * BLOCK;
-    let outputs = row.weights.outputs() - first;
     match &mut row.output {
         Output::Sums { sums: to, step } => {
-            for (i, sums) in sums.iter().enumerate() {
-                // SAFETY: whole blocks of the pixels fit.
-                unsafe { _mm512_storeu_si512(to.as_mut_ptr().add((x + i) * *step + first).cast(), *sums) };
+            for (n, sums) in sums.iter().enumerate() {
+                for (i, sums) in sums.iter().enumerate() {
+                    let at = (x + i) * *step + first + n * BLOCK;
+                    // SAFETY: whole blocks of the pixels fit.
+                    unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(at).cast(), *sums) };
+                }
             }
         }
         Output::Bytes { bytes, step } => {
-            let requant = row.requant;
-            // SAFETY: the scales of whole blocks are there.
-            let scale = unsafe { _mm512_loadu_ps(requant.scale.as_ptr().add(first)) };
-            let zero = _mm512_set1_epi16(i16::from(requant.zero));
-            let least = _mm512_set1_epi8(requant.clamp.0 as i8);
-            let most = _mm512_set1_epi8(requant.clamp.1 as i8);
-            let plain = requant.zero == 0 && requant.clamp == (0, 255);
-            let by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            for i in (0..WIDTH).step_by(4) {
-                let steps = |j: usize| {
-                    let sum = sums[(i + j).min(WIDTH - 1)];
-                    _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale))
-                };
-                let low = _mm512_packs_epi32(steps(0), steps(1));
-                let high = _mm512_packs_epi32(steps(2), steps(3));
-                // Packing saturates, which is all the clamping that most layers need; those behind a Relu have no zero
-                // point either.
-                let packed = if plain {
-                    _mm512_packus_epi16(low, high)
-                } else {
-                    let packed =
-                        _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
-                    _mm512_min_epu8(_mm512_max_epu8(packed, least), most)
-                };
-                let packed = _mm512_permutexvar_epi32(by_pixel, packed);
-                let pixels = [
-                    _mm512_castsi512_si128(packed),
-                    _mm512_extracti32x4_epi32::<1>(packed),
-                    _mm512_extracti32x4_epi32::<2>(packed),
-                    _mm512_extracti32x4_epi32::<3>(packed),
-                ];
-                for (j, pixel) in pixels.iter().enumerate().take(WIDTH - i) {
-                    // SAFETY: the outputs of every pixel fit; what is beyond the last one is masked.
+            // What is beyond the last output is masked.
+            let outputs = (row.weights.outputs() - first).min(BLOCKS * BLOCK);
+            let mask = if outputs == 32 { !0 } else { (1 << outputs) - 1 };
+            // Four vectors become one: two pixels of two blocks, or four pixels of one.
+            for i in (0..WIDTH).step_by(4 / BLOCKS) {
+                let packed = pack(row.requant, first, &sums, i);
+                for j in 0..(4 / BLOCKS).min(WIDTH - i) {
+                    // SAFETY: the outputs of every pixel fit.
                     unsafe {
-                        let to = bytes.as_mut_ptr().add((x + i + j) * *step + first);
-                        if outputs >= BLOCK {
-                            _mm_storeu_si128(to.cast(), *pixel);
+                        let to: *mut i8 = bytes.as_mut_ptr().add((x + i + j) * *step + first).cast();
+                        if BLOCKS == 1 {
+                            let pixel = match j {
+                                0 => _mm512_castsi512_si128(packed),
+                                1 => _mm512_extracti32x4_epi32::<1>(packed),
+                                2 => _mm512_extracti32x4_epi32::<2>(packed),
+                                _ => _mm512_extracti32x4_epi32::<3>(packed),
+                            };
+                            _mm_mask_storeu_epi8(to, mask as u16, pixel);
                         } else {
-                            _mm_mask_storeu_epi8(to.cast(), (1 << outputs) - 1, *pixel);
+                            let pixel = match j {
+                                0 => _mm512_castsi512_si256(packed),
+                                _ => _mm512_extracti64x4_epi64::<1>(packed),
+                            };
+                            if mask == !0 {
+                                _mm256_storeu_si256(to.cast(), pixel);
+                            } else {
+                                _mm256_mask_storeu_epi8(to, mask, pixel);
+                            }
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// The bytes of the pixels from `i` on, pixel after pixel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn pack<const WIDTH: usize, const BLOCKS: usize>(
+    requant: &Requant,
+    first: usize,
+    sums: &[[__m512i; WIDTH]; BLOCKS],
+    i: usize,
+) -> __m512i {
+    let steps = |at: usize| {
+        let (n, j) = (at % BLOCKS, at / BLOCKS);
+        // SAFETY: the scales of whole blocks are there.
+        let scale = unsafe { _mm512_loadu_ps(requant.scale.as_ptr().add(first + n * BLOCK)) };
+        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[n][(i + j).min(WIDTH - 1)]), scale))
+    };
+    let (low, high) = (_mm512_packs_epi32(steps(0), steps(1)), _mm512_packs_epi32(steps(2), steps(3)));
+    // Packing saturates, which is all the clamping that most layers need; those behind a Relu have no zero point either.
+    let packed = if requant.zero == 0 && requant.clamp == (0, 255) {
+        _mm512_packus_epi16(low, high)
+    } else {
+        let zero = _mm512_set1_epi16(i16::from(requant.zero));
+        let packed = _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
+        let least = _mm512_set1_epi8(requant.clamp.0 as i8);
+        let most = _mm512_set1_epi8(requant.clamp.1 as i8);
+        _mm512_min_epu8(_mm512_max_epu8(packed, least), most)
+    };
+    _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)
 }
