@@ -29,10 +29,27 @@ fn quantize_body(to: &mut [u8], step: usize, from: &[f32], scale: f32, zero: u8)
 /// How the bytes of a sum or product come about.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mix {
-    /// `(a − zero_a) × ratio_a + (b − zero_b) × ratio_b`
-    Add { zeros: [u8; 2], ratios: [f32; 2] },
+    Add(Sum),
     /// `(a − zero_a) × (b − zero_b) × ratio`
-    Multiply { zeros: [u8; 2], ratio: f32 },
+    Multiply {
+        zeros: [u8; 2],
+        ratio: f32,
+    },
+}
+
+/// `(a − zero_a) × ratio_a + (b − zero_b) × ratio_b`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) zeros: [u8; 2],
+    pub(crate) ratios: [f32; 2],
+}
+
+impl Sum {
+    #[inline(always)]
+    fn of(self, zero: u8, clamp: (u8, u8)) -> impl Fn(u8, u8) -> u8 {
+        let ([za, zb], [ra, rb]) = (self.zeros.map(f32::from), self.ratios);
+        move |a, b| round((f32::from(a) - za) * ra + (f32::from(b) - zb) * rb, zero, clamp)
+    }
 }
 
 versions! {
@@ -41,35 +58,20 @@ versions! {
 }
 
 versions! {
-    /// The same, of bytes with others, in place.
-    pub(crate) fn mix_into(to: &mut [u8], other: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) = mix_into_body
+    /// Adds bytes to others, in place.
+    pub(crate) fn add_into(to: &mut [u8], other: &[u8], sum: Sum, zero: u8, clamp: (u8, u8)) = add_into_body
 }
 
 #[inline(always)]
-fn mix_into_body(to: &mut [u8], other: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) {
-    match mix {
-        Mix::Add { zeros: [za, zb], ratios: [ra, rb] } => {
-            let (za, zb) = (f32::from(za), f32::from(zb));
-            to.iter_mut().zip(other).for_each(|(a, b)| {
-                *a = round((f32::from(*a) - za) * ra + (f32::from(*b) - zb) * rb, zero, clamp);
-            });
-        }
-        Mix::Multiply { zeros: [za, zb], ratio } => {
-            let (za, zb) = (f32::from(za), f32::from(zb));
-            to.iter_mut().zip(other).for_each(|(a, b)| {
-                *a = round((f32::from(*a) - za) * (f32::from(*b) - zb) * ratio, zero, clamp);
-            });
-        }
-    }
+fn add_into_body(to: &mut [u8], other: &[u8], sum: Sum, zero: u8, clamp: (u8, u8)) {
+    let byte = sum.of(zero, clamp);
+    to.iter_mut().zip(other).for_each(|(a, b)| *a = byte(*a, *b));
 }
 
 #[inline(always)]
 fn mix_body(to: &mut [u8], a: &[u8], b: &[u8], mix: Mix, zero: u8, clamp: (u8, u8)) {
     match mix {
-        Mix::Add { zeros: [za, zb], ratios: [ra, rb] } => {
-            let (za, zb) = (f32::from(za), f32::from(zb));
-            each(to, a, b, |a, b| round((f32::from(a) - za) * ra + (f32::from(b) - zb) * rb, zero, clamp));
-        }
+        Mix::Add(sum) => each(to, a, b, sum.of(zero, clamp)),
         Mix::Multiply { zeros: [za, zb], ratio } => {
             let (za, zb) = (f32::from(za), f32::from(zb));
             each(to, a, b, |a, b| round((f32::from(a) - za) * (f32::from(b) - zb) * ratio, zero, clamp));

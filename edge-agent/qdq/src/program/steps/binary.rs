@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Build, Frame, Step};
 use crate::Isa;
 use crate::graph::{Arithmetic, Binary};
-use crate::kernels::rows::{self, Mix};
+use crate::kernels::rows::{self, Mix, Sum};
 use crate::program::place::Image;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) fn build(build: &Build<'_>, binary: &Binary) -> Result<Box<dyn Step>,
     let quant = build.to()?;
     let zeros = [qa.zero, qb.zero];
     let mix = match binary.arithmetic {
-        Arithmetic::Add => Mix::Add { zeros, ratios: [qa.scale / quant.scale, qb.scale / quant.scale] },
+        Arithmetic::Add => Mix::Add(Sum { zeros, ratios: [qa.scale / quant.scale, qb.scale / quant.scale] }),
         Arithmetic::Multiply => Mix::Multiply { zeros, ratio: qa.scale * qb.scale / quant.scale },
     };
     let by_rows = [&a, &b].iter().all(|image| goes_by_rows(image, &to));

@@ -13,7 +13,7 @@ use super::{Build, Frame, SCRATCH_BANDS, Step};
 use crate::Isa;
 use crate::graph::Window;
 use crate::kernels::dense::{self, Output, Panels, Row, Segments};
-use crate::kernels::rows::{self, Mix};
+use crate::kernels::rows::{self, Sum};
 use crate::kernels::{BLOCK, Requant};
 use crate::program::place::{Grid, Image, Place, Reals};
 
@@ -52,7 +52,7 @@ struct Dense {
 #[derive(Debug)]
 struct Added {
     image: Image,
-    mix: Mix,
+    sum: Sum,
     clamp: (u8, u8),
 }
 
@@ -63,8 +63,8 @@ impl Added {
         let (other, to) =
             (build.from.get(1).copied().flatten().ok_or("what it adds is not quantized")?, build.to()?);
         let zeros = [residual.own.zero, other.zero];
-        let mix = Mix::Add { zeros, ratios: [residual.own.scale / to.scale, other.scale / to.scale] };
-        Ok(Some(Self { image, mix, clamp: residual.clamp }))
+        let sum = Sum { zeros, ratios: [residual.own.scale / to.scale, other.scale / to.scale] };
+        Ok(Some(Self { image, sum, clamp: residual.clamp }))
     }
 }
 
@@ -190,12 +190,12 @@ impl Dense {
         let outputs = blocks.start * BLOCK..(blocks.end * BLOCK).min(to.grid.c);
         if outputs.len() == to.grid.c && to.is_dense() && image.is_dense() && to.pixel == image.pixel {
             let residual = &residual[..bytes.len()];
-            return rows::mix_into(self.isa, bytes, residual, added.mix, to.zero, added.clamp);
+            return rows::add_into(self.isa, bytes, residual, added.sum, to.zero, added.clamp);
         }
         for x in 0..columns.len() {
             let bytes = &mut bytes[x * to.pixel..][outputs.clone()];
             let residual = &residual[x * image.pixel..][outputs.clone()];
-            rows::mix_into(self.isa, bytes, residual, added.mix, to.zero, added.clamp);
+            rows::add_into(self.isa, bytes, residual, added.sum, to.zero, added.clamp);
         }
     }
 
