@@ -7,7 +7,9 @@ use std::fs;
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
+use prost::Message;
 use qdq::{LoweredModel, Options, Report, Session, Sink, Source};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::framework::Framework;
@@ -80,7 +82,7 @@ impl Engine {
     /// From the file to what can run; what it is, for people.
     fn load(path: &str, kind: &str, threads: usize) -> TractResult<(Self, String)> {
         let bytes = fs::read(path)?;
-        let proto = tract_onnx::onnx().proto_model_for_read(&mut &bytes[..])?;
+        let proto = ModelProto::decode(&bytes[..])?;
         drop(bytes);
         let plural = if threads > 1 { "s" } else { "" };
         let told = |name: String| format!("{name}, {threads} thread{plural}");

@@ -10,7 +10,7 @@ mod shape;
 pub(crate) use arithmetic::to_byte;
 pub(crate) use op::{
     Arithmetic, Binary, Convolution, Coordinates, Interpolation, Op, Pads, RealConvolution, Reshape, Resize,
-    ResizeTo, Rounding, Window,
+    ResizeTo, Rounding, Window, magnitude,
 };
 pub(crate) use quant::Quant;
 pub(crate) use sampling::Tap;

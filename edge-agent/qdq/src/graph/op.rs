@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 /// A lowered operator. The quantizations of its inputs and its output stand at the values.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -62,8 +64,8 @@ pub(crate) struct Convolution {
     pub(crate) outputs: usize,
     /// Inputs of a group.
     pub(crate) inputs: usize,
-    /// `[outputs][inputs][kernel rows][kernel columns]`.
-    pub(crate) weights: Vec<i8>,
+    /// `[outputs][inputs][kernel rows][kernel columns]`, shared by an island and what it is fused to.
+    pub(crate) weights: Arc<Vec<i8>>,
     /// In steps of input scale × weight scale.
     pub(crate) bias: Vec<i32>,
     /// Of each output: what the sum of products is multiplied by, to steps of the output or to real numbers.
@@ -145,6 +147,13 @@ pub(crate) enum Reshape {
     Squeeze(Vec<i64>),
     /// ONNX Unsqueeze.
     Unsqueeze(Vec<i64>),
+}
+
+/// What the products of weights with a byte of 1 or −1 sum up to at most.
+pub(crate) fn magnitude(weights: &[i8]) -> i64 {
+    // In parts whose sums fit 32 bits, which vectors add faster.
+    let part = |part: &[i8]| -> u32 { part.iter().map(|weight| u32::from(weight.unsigned_abs())).sum() };
+    weights.chunks(1 << 16).map(|weights| i64::from(part(weights))).sum()
 }
 
 impl Op {

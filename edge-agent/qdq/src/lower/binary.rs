@@ -1,5 +1,7 @@
 //! Add and Mul.
 
+use std::sync::Arc;
+
 use tract_onnx::pb::NodeProto;
 
 use super::constant::RealConstant;
@@ -89,9 +91,9 @@ fn known_operand<'a>(
 fn stored<'a>(constant: &RealConstant) -> Option<Operand<'a>> {
     let integers = constant.integers()?;
     let ([scale], [zero]) = (integers.scales.as_slice(), integers.zeros.as_slice()) else { return None };
-    let signed = *zero < 0 || integers.values.iter().any(|value| *value < 0);
+    let signed = *zero < 0 || integers.values.iter().any(|value| value < 0);
     let byte = |value: i64| u8::try_from(value + if signed { 128 } else { 0 }).ok();
-    let bytes: Vec<u8> = integers.values.iter().map(|value| byte((*value).into())).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = integers.values.iter().map(byte).collect::<Option<_>>()?;
     let quant = Quant { scale: *scale, zero: byte(*zero)? };
     Some(Operand::Constant { quant, shape: constant.dims.clone(), bytes })
 }
@@ -123,7 +125,10 @@ fn by_channel(
         groups: numbers.len(),
         outputs: numbers.len(),
         inputs: 1,
-        weights: Vec::new(),
+        weights: Arc::new(match arithmetic {
+            Arithmetic::Add => vec![FINER; numbers.len()],
+            Arithmetic::Multiply => numbers.iter().map(|number| if *number < 0.0 { -1 } else { 1 }).collect(),
+        }),
         bias: Vec::new(),
         scale: Vec::new(),
         clamp,
@@ -139,12 +144,10 @@ fn by_channel(
                 if !step.is_normal() || step > to.quant.scale / 2.0 || !fits {
                     return Err(format!("its constant {number} is out of range in steps of {step}").into());
                 }
-                convolution.weights.push(FINER);
                 convolution.bias.push(bias as i32);
                 convolution.scale.push(ratio / f32::from(FINER));
             }
             Arithmetic::Multiply => {
-                convolution.weights.push(if *number < 0.0 { -1 } else { 1 });
                 convolution.bias.push(0);
                 convolution.scale.push(ratio * number.abs());
             }

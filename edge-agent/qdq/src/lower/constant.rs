@@ -17,11 +17,46 @@ pub(crate) enum Numbers {
 /// `value = scale × (integer − zero)`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Integers {
-    pub(crate) values: Vec<i32>,
+    pub(crate) values: Whole,
     /// One, or one for each index of `axis`.
     pub(crate) scales: Vec<f32>,
     pub(crate) zeros: Vec<i64>,
     pub(crate) axis: usize,
+}
+
+/// Integers, as narrow as they were stored: most are weights, of which there are many.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Whole {
+    Bytes(Vec<i8>),
+    Words(Vec<i32>),
+}
+
+impl Whole {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(values) => values.len(),
+            Self::Words(values) => values.len(),
+        }
+    }
+
+    pub(crate) fn get(&self, at: usize) -> i64 {
+        match self {
+            Self::Bytes(values) => values[at].into(),
+            Self::Words(values) => values[at].into(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.len()).map(|at| self.get(at))
+    }
+
+    /// Those of these places.
+    fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
+        match self {
+            Self::Bytes(values) => Self::Bytes(places.map(|at| values[at]).collect()),
+            Self::Words(values) => Self::Words(places.map(|at| values[at]).collect()),
+        }
+    }
 }
 
 /// Which of so many scales holds for each value of a tensor of these dimensions, in the order of the values.
@@ -36,9 +71,16 @@ impl Integers {
     /// Each integer without its zero point, and its scale.
     pub(crate) fn steps<'a>(&'a self, dims: &'a [usize]) -> impl Iterator<Item = (i64, f32)> + 'a {
         let scales = scale_of_each(self.scales.len(), dims, self.axis);
-        let step =
-            |(value, index): (&i32, usize)| (i64::from(*value) - self.zeros[index], self.scales[index]);
+        let step = |(value, index): (i64, usize)| (value - self.zeros[index], self.scales[index]);
         self.values.iter().zip(scales).map(step)
+    }
+
+    /// The integers without their zero points; none if one of them needs more than 8 bits.
+    pub(crate) fn into_bytes(self, dims: &[usize]) -> Option<Vec<i8>> {
+        match self.values {
+            Whole::Bytes(values) if self.zeros.iter().all(|zero| *zero == 0) => Some(values),
+            _ => self.steps(dims).map(|(step, _)| i8::try_from(step).ok()).collect(),
+        }
     }
 }
 
@@ -91,7 +133,7 @@ impl RealConstant {
         let numbers = match self.numbers {
             Numbers::Real(values) => Numbers::Real(sources.map(|at| values[at]).collect()),
             Numbers::Integers(integers) => Numbers::Integers(Integers {
-                values: sources.map(|at| integers.values[at]).collect(),
+                values: integers.values.pick(sources),
                 axis: order.iter().position(|axis| *axis == integers.axis).unwrap_or(0),
                 ..integers
             }),
@@ -107,7 +149,7 @@ mod tests {
     #[test]
     fn scales_lie_along_an_axis_and_turn_with_it() {
         let integers = Integers {
-            values: (1..=6).collect(),
+            values: Whole::Words((1..=6).collect()),
             scales: vec![1.0, 10.0, 100.0],
             zeros: vec![0, 0, 1],
             axis: 1,
@@ -119,7 +161,7 @@ mod tests {
         assert_eq!(*turned.values(), [1.0, 4.0, 20.0, 50.0, 200.0, 500.0]);
         assert!(turned.clone().transposed(&[0, 0]).is_none());
         assert_eq!(turned.transposed(&[]).unwrap().dims, [2, 3]);
-        let one = Integers { values: vec![7, 9], scales: vec![0.5], zeros: vec![1], axis: 0 };
+        let one = Integers { values: Whole::Bytes(vec![7, 9]), scales: vec![0.5], zeros: vec![1], axis: 0 };
         let one = RealConstant { dims: vec![2], numbers: Numbers::Integers(one) };
         assert_eq!(*one.values(), [3.0, 4.0]);
     }

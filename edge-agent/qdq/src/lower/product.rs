@@ -1,13 +1,15 @@
 //! Convolutions and matrix products.
 
+use std::sync::Arc;
+
 use tract_onnx::pb::NodeProto;
 
-use super::constant::RealConstant;
+use super::constant::{Numbers, RealConstant};
 use super::operator::{Form, Target, quantized};
 use super::real::{Real, parameters, real};
 use super::refusal::Refusal;
 use super::window::window;
-use crate::graph::{Convolution, Op, Pads, RealConvolution, Window};
+use crate::graph::{Convolution, Op, Pads, RealConvolution, Window, magnitude};
 use crate::onnx::{Attributes, OnnxGraph};
 
 /// Conv, Gemm and MatMul of a quantized tensor with known weights. `more` is known too and added to what they make.
@@ -35,7 +37,7 @@ pub(crate) fn product<'a>(
         bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
     }
     let op = match (weights.integers(), target) {
-        (Some(_), _) => integer(&layout, &weights, &bias, &input, (target, finest(graph, node, target)?))?,
+        (Some(_), _) => integer(&layout, weights, &bias, &input, (target, finest(graph, node, target)?))?,
         (None, Target::Real) if !layout.matrix => Op::RealConvolution(RealConvolution {
             window: layout.window,
             groups: layout.groups,
@@ -134,27 +136,24 @@ impl Layout {
 
 fn integer(
     layout: &Layout,
-    weights: &RealConstant,
+    weights: RealConstant,
     bias: &[f32],
     input: &super::operator::Bytes<'_>,
     (target, finest): (Target, Option<f32>),
 ) -> Result<Op, Refusal> {
-    let integers = weights.integers().ok_or("its weights are not quantized")?;
+    let RealConstant { dims, numbers: Numbers::Integers(integers) } = weights else {
+        return Err("its weights are not quantized".into());
+    };
     if integers.scales.len() > 1 && integers.axis != layout.axis {
         return Err(format!("its weights' scales lie along axis {}", integers.axis).into());
     }
-    // Nearly all weights have no zero points; to look one up for each takes as long as all else here.
-    let own: Result<Vec<i8>, _> = if integers.zeros.iter().all(|zero| *zero == 0) {
-        integers.values.iter().map(|value| i8::try_from(*value)).collect()
-    } else {
-        integers.steps(&weights.dims).map(|(step, _)| i8::try_from(step)).collect()
-    };
-    let mut own = own.map_err(|_| "its weights are not symmetric")?;
+    let scales = integers.scales.clone();
+    let mut own = integers.into_bytes(&dims).ok_or("its weights are not symmetric")?;
     if layout.axis == 1 {
         let columns = |output: usize| own.iter().skip(output).step_by(layout.outputs);
         own = (0..layout.outputs).flat_map(|output| columns(output).copied().collect::<Vec<_>>()).collect();
     }
-    let scale_of = |output: usize| integers.scales[if integers.scales.len() == 1 { 0 } else { output }];
+    let scale_of = |output: usize| scales[if scales.len() == 1 { 0 } else { output }];
     let mut scale = Vec::with_capacity(layout.outputs);
     let mut steps = Vec::with_capacity(layout.outputs);
     for (output, bias) in bias.iter().enumerate() {
@@ -177,9 +176,9 @@ fn integer(
         return Err("its scales leave the range of f32".into());
     }
     // Of bytes without their zero point.
-    let most = |weights: &[i8]| 255 * weights.iter().map(|w| i64::from(w.unsigned_abs())).sum::<i64>();
     let sums = own.chunks_exact(own.len() / layout.outputs).zip(&steps);
-    if sums.into_iter().any(|(own, bias)| most(own) + i64::from(bias.abs()) > i64::from(i32::MAX)) {
+    if sums.into_iter().any(|(own, bias)| 255 * magnitude(own) + i64::from(bias.abs()) > i64::from(i32::MAX))
+    {
         return Err("its sums leave the range of i32".into());
     }
     Ok(Op::Convolution(Convolution {
@@ -187,7 +186,7 @@ fn integer(
         groups: layout.groups,
         outputs: layout.outputs,
         inputs: layout.inputs,
-        weights: own,
+        weights: Arc::new(own),
         bias: steps,
         scale,
         clamp: target.clamp(),

@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::constant::{Integers, Numbers, RealConstant, scale_of_each};
+use super::constant::{Integers, Numbers, RealConstant, Whole, scale_of_each};
 use crate::LowerError;
 use crate::graph::Quant;
 use crate::onnx::{Attributes, Data, OnnxGraph, title};
@@ -175,9 +175,9 @@ fn integers(
         return Err(LowerError::Quantization { node: title(node), reason });
     }
     let values = match (maker, source.data) {
-        (None, Data::U8(values)) => values.into_iter().map(i32::from).collect(),
-        (None, Data::I8(values)) => values.into_iter().map(i32::from).collect(),
-        (None, Data::I32(values)) => values,
+        (None, Data::U8(values)) => Whole::Words(values.into_iter().map(i32::from).collect()),
+        (None, Data::I8(values)) => Whole::Bytes(values),
+        (None, Data::I32(values)) => Whole::Words(values),
         // The node that writes must mean what the one that reads does.
         (Some(quantize), Data::F32(values)) if self::scaling(graph, quantize)?.as_ref() == Some(&scaling) => {
             let (least, most) = match scaling.element {
@@ -190,7 +190,7 @@ fn integers(
                 let steps = (value / scaling.scales[index]).round_ties_even() + scaling.zeros[index] as f32;
                 steps.clamp(least, most) as i32
             };
-            values.iter().zip(each).map(quantize).collect()
+            Whole::Words(values.iter().zip(each).map(quantize).collect())
         }
         _ => return Ok(None),
     };

@@ -10,18 +10,17 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// `weight(output, position)` for each of the `4 × quads` bytes that a window's segments have, 0 where there is none.
-    pub(crate) fn pack(outputs: usize, quads: usize, weight: impl Fn(usize, usize) -> i8) -> Self {
-        let blocks = outputs.div_ceil(BLOCK);
-        let mut data = Vec::with_capacity(blocks * quads * BLOCK * 4);
-        for block in 0..blocks {
-            for quad in 0..quads {
-                for lane in 0..BLOCK {
-                    let output = block * BLOCK + lane;
-                    data.extend(
-                        (0..4).map(|byte| if output < outputs { weight(output, 4 * quad + byte) } else { 0 }),
-                    );
-                }
+    /// Each output's weights in one slice after the other's, and which of them each quad of a window's segments takes: 0
+    /// where there is none of that index.
+    pub(crate) fn pack(outputs: usize, weights: &[i8], order: &[[u32; 4]]) -> Self {
+        let quads = order.len();
+        let mut data = vec![0; outputs.div_ceil(BLOCK) * quads * BLOCK * 4];
+        let own = weights.chunks_exact((weights.len() / outputs.max(1)).max(1)).take(outputs);
+        for (output, own) in own.enumerate() {
+            let first = output / BLOCK * quads * BLOCK + output % BLOCK;
+            let places = data[4 * first..].as_chunks_mut::<4>().0.iter_mut().step_by(BLOCK);
+            for (place, quad) in places.zip(order) {
+                *place = quad.map(|index| own.get(index as usize).copied().unwrap_or(0));
             }
         }
         Self { data, outputs, quads }

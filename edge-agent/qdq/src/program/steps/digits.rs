@@ -4,6 +4,8 @@
 //! products with bytes are exact, in the same kernels as any, so that the result is the same on every processor and nearer
 //! to the exact one than a sum of f32 mostly is: a weight is off by 2⁻²¹ of the greatest at most.
 
+use std::sync::Arc;
+
 use crate::graph::{Convolution, RealConvolution};
 
 /// Digits of a weight.
@@ -49,7 +51,9 @@ impl Digits {
             groups: real.groups,
             outputs,
             inputs: real.inputs,
-            weights: rows.flat_map(|numbers| (0..DIGITS).flat_map(move |digit| of(numbers, digit))).collect(),
+            weights: Arc::new(
+                rows.flat_map(|numbers| (0..DIGITS).flat_map(move |digit| of(numbers, digit))).collect(),
+            ),
             bias: vec![0; outputs],
             scale: vec![0.0; outputs],
             clamp: (0, 255),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::graph::{
     Arithmetic, Binary, Convolution, Coordinates, Interpolation, Island, Kind, Node, Op, Pads, Quant,
     RealConvolution, Reshape, Resize, ResizeTo, Rounding, Shape, Value, Window,
@@ -175,7 +177,7 @@ impl Net {
             groups,
             outputs,
             inputs,
-            weights: (0..count).map(|_| weight(d)).collect(),
+            weights: Arc::new((0..count).map(|_| weight(d)).collect()),
             bias: (0..outputs).map(|_| d.below(20_000) as i32 - 10_000).collect(),
             scale: (0..outputs).map(|_| (1.0 + d.below(100) as f32) * 1e-4 / size.sqrt()).collect(),
             clamp: d.clamp(),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::axis::Axis;
 use super::{Added, Dense, FEW_PIXELS, Group, Meaning};
 use crate::Isa;
-use crate::graph::{Convolution, RealConvolution, Window};
+use crate::graph::{Convolution, RealConvolution, Window, magnitude};
 use crate::kernels::dense::{Panels, Segment, Segments};
 use crate::kernels::{BLOCK, Requant};
 use crate::program::layout::margin;
@@ -77,9 +77,11 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
         Group {
             input: group * inputs,
             output: range.start,
-            weights: Panels::pack(own_outputs, order.len() / 4, |output, at| {
-                order[at].map_or(0, |at| convolution.weights[(range.start + output) * size + at])
-            }),
+            weights: Panels::pack(
+                own_outputs,
+                &convolution.weights[range.start * size..range.end * size],
+                &order,
+            ),
             requants: sums.iter().map(requant).collect(),
         }
     });
@@ -133,8 +135,8 @@ impl Runs {
         Self { bytes, quads: bytes.div_ceil(4), in_row }
     }
 
-    /// For every byte of a window's runs, which of an output's weights it takes; none for what fills up the last quad.
-    fn order(&self, convolution: &Convolution) -> Vec<Option<usize>> {
+    /// For every byte of a window's runs, which of an output's weights it takes; [`u32::MAX`] for what fills up the last quad.
+    fn order(&self, convolution: &Convolution) -> Vec<[u32; 4]> {
         let Convolution { window: Window { kernel, .. }, inputs, .. } = convolution;
         let weight = |at: usize| {
             let (run, byte) = (at / (4 * self.quads), at % (4 * self.quads));
@@ -142,9 +144,15 @@ impl Runs {
                 1 => (run, byte / inputs, byte % inputs),
                 _ => (run / self.in_row, run % self.in_row, byte),
             };
-            (byte < self.bytes).then_some((channel * kernel[0] + row) * kernel[1] + column)
+            if byte < self.bytes {
+                ((channel * kernel[0] + row) * kernel[1] + column) as u32
+            } else {
+                u32::MAX
+            }
         };
-        (0..4 * self.quads * self.in_row * kernel[0]).map(weight).collect()
+        (0..self.quads * self.in_row * kernel[0])
+            .map(|quad| [0, 1, 2, 3].map(|byte| weight(4 * quad + byte)))
+            .collect()
     }
 
     /// The runs of some rows and columns of taps, from the first of them.
@@ -189,8 +197,7 @@ fn sums_of_weights(convolution: &Convolution, [rows, columns]: &[Range<usize>; 2
 pub(in crate::program::steps) fn isa(isa: Isa, convolution: &Convolution) -> Isa {
     let size = convolution.weights.len() / convolution.outputs.max(1);
     let greatest = |output: usize| {
-        let weights = &convolution.weights[output * size..][..size];
-        let sum: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
+        let sum = magnitude(&convolution.weights[output * size..][..size]);
         (2.0 * 255.0 * sum as f64 + f64::from(convolution.bias[output]).abs())
             * f64::from(convolution.scale[output])
     };
