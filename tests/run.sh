@@ -11,7 +11,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # command:package pairs; g++ compiles torch-sys.
 missing=
-for pair in mosquitto:mosquitto minisign:minisign g++:g++; do
+for pair in mosquitto:mosquitto minisign:minisign g++:g++ storescu:dcmtk; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -12,9 +12,7 @@ use shared::bundle::{Bundle, Signature};
 use shared::manifest::ClassSpec;
 use shared::mask::{Layer, Mask, Rle, draw_overlay};
 use shared::measure::{Measurements, MeasurementsSpec, draw_measurements};
-use shared::message::{
-    Finding, LatencyMs, ModelRef, QualityNote, ResultEnvelope, SCHEMA, SourceImage, result_id,
-};
+use shared::message::{Finding, LatencyMs, ModelRef, QualityNote, ResultEnvelope, SCHEMA, SourceImage};
 use shared::pixel::PixelFrame;
 use shared::postprocess::{ClassResult, LogitsError, mask_grid, segment};
 use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
@@ -228,13 +226,25 @@ impl Analyzer {
 }
 
 impl Analysis {
+    /// The identity of the result.
+    pub fn result_id(&self) -> Uuid {
+        self.image.result_id(&self.model.sha256, PIPELINE_VERSION)
+    }
+
+    /// Makes it the result of other pixels than those that came under the same SOP Instance UID before. `content` is the
+    /// digest of its own.
+    pub fn revise(&mut self, content: &[u8; 32]) {
+        self.image.revision = Some(content.iter().map(|byte| format!("{byte:02x}")).collect());
+        self.quality.push(QualityNote::reused_sop_instance_uid());
+    }
+
     /// As it goes over the wire, not yet sent.
     pub fn to_envelope(&self, provenance: Provenance) -> ResultEnvelope {
         let findings =
             self.classes.iter().zip(&self.results).map(|(class, result)| self.finding(class, result));
         ResultEnvelope {
             schema: SCHEMA,
-            result_id: result_id(&self.image.sop_instance_uid, &self.model.sha256, PIPELINE_VERSION),
+            result_id: self.result_id(),
             boot_id: provenance.boot_id,
             seq: provenance.seq,
             acquired_at: self.acquired_at,

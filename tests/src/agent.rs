@@ -42,6 +42,12 @@ impl AgentSetup {
         setup
     }
 
+    /// Adds sections to the configuration.
+    pub fn add_config(&self, text: &str) {
+        let before = std::fs::read_to_string(self.config()).expect("it was written before");
+        self.write_config(&format!("{before}{text}"));
+    }
+
     /// Replaces the configuration.
     pub fn write_config(&self, text: &str) {
         std::fs::write(self.config(), text).expect("temporary folder is writable");
@@ -50,6 +56,11 @@ impl AgentSetup {
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("agent.toml")
+    }
+
+    /// A path in the device's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// The watched folder.

@@ -5,13 +5,15 @@
 
 mod agent;
 mod data;
+mod dcmtk;
 mod mosquitto;
 mod python;
 mod subscriber;
 
 pub use agent::{Agent, AgentSetup};
 pub use data::{phantom_png, real_data, shipped_bundle, workspace};
-pub use mosquitto::Mosquitto;
+pub use dcmtk::{Unit, convert, dicom_file};
+pub use mosquitto::{Mosquitto, free_port};
 pub use python::python;
 pub use subscriber::Subscriber;
 

@@ -73,7 +73,8 @@ fn binary() -> PathBuf {
     if system.exists() { system.to_owned() } else { "mosquitto".into() }
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback interface on which nothing listens.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback interface has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

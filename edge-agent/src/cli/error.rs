@@ -4,12 +4,14 @@ use shared::bundle::BundleError;
 use shared::postprocess::LogitsError;
 
 use super::bundle::NoBundle;
+use super::queue::QueueError;
 use crate::bench::BenchError;
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::engine::EngineError;
 use crate::exit_code::{Exit, ExitStatus};
 use crate::pipeline::RunError;
+use crate::store::StoreError;
 
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,10 @@ pub(super) enum CommandError {
     Run(#[from] RunError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     #[error("failed to write {}: {source}", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("failed to write to the standard output: {0}")]
@@ -53,7 +59,8 @@ impl ExitStatus for CommandError {
             Self::Config(error) => error.exit(),
             Self::Run(error) => error.exit(),
             Self::Demo(error) => error.exit(),
-            Self::Write { .. } => Exit::Storage,
+            Self::Write { .. } | Self::Store(_) => Exit::Storage,
+            Self::Queue(_) => Exit::Usage,
             Self::Bench(BenchError::Analyze(_)) | Self::Stdout(_) | Self::Runtime(_) => Exit::Internal,
         }
     }

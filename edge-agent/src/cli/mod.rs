@@ -7,6 +7,7 @@ mod demo;
 mod error;
 mod infer;
 mod output;
+mod queue;
 mod run;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Run(run::RunArgs),
     /// Verify configuration, bundle, folders and broker.
     Check(check::CheckArgs),
+    /// Look at what waits, and deal with what was set aside.
+    Queue(queue::QueueArgs),
     /// Measure speed and memory, and tell which nodes of the graph run in 8-bit kernels.
     Bench(bench::BenchArgs),
     /// Show everything at work: broker, agent, X-ray unit and subscriber in one process.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Infer(args) => infer::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Queue(args) => queue::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Demo(args) => demo::main(args),
     };

@@ -16,9 +16,12 @@
 //! path = "/srv/radiographs"
 //! ```
 
+mod ae_title;
+mod dicom;
 mod limits;
 mod log;
 mod mqtt;
+mod store;
 mod watch_folder;
 
 use std::fs;
@@ -28,9 +31,12 @@ use serde::Deserialize;
 use shared::bundle::{PublicKey, Trust};
 use shared::topic::{DeviceId, Slug};
 
+pub use ae_title::{AeTitle, AeTitleError};
+pub use dicom::{DicomConfig, DicomTlsConfig, StorageCommitment};
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use mqtt::{MqttConfig, TlsConfig};
+pub use store::StoreConfig;
 pub use watch_folder::{OnTaken, WatchConfig};
 
 use crate::exit_code::{Exit, ExitStatus};
@@ -62,6 +68,12 @@ pub struct AgentConfig {
     /// A folder whose radiographs are taken. Default: none.
     #[serde(default)]
     pub watch_folder: Option<WatchConfig>,
+    /// The Storage SCP to which units send. Default: none.
+    #[serde(default)]
+    pub dicom: Option<DicomConfig>,
+    /// Space on the disk.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// Bounds on what is decoded.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -147,6 +159,10 @@ impl AgentConfig {
         }
         self.mqtt.validate()?;
         self.limits.validate()?;
+        self.store.validate()?;
+        if let Some(dicom) = &self.dicom {
+            dicom.validate()?;
+        }
         if let Some(watch) = &self.watch_folder {
             watch.validate()?;
             if watch.path.starts_with(&self.state_dir) || self.state_dir.starts_with(&watch.path) {
@@ -181,6 +197,9 @@ impl AgentConfig {
         self.mqtt.paths().for_each(anchor);
         if let Some(watch) = &mut self.watch_folder {
             watch.paths().for_each(anchor);
+        }
+        if let Some(dicom) = &mut self.dicom {
+            dicom.paths().for_each(anchor);
         }
     }
 }

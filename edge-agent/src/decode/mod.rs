@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use dicom_object::InMemDicomObject;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use shared::message::SourceImage;
@@ -99,6 +100,40 @@ pub fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Deco
     })
 }
 
+/// Which DICOM object it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectIdentity {
+    /// SOP Class UID (0008,0016).
+    pub sop_class_uid: Uid,
+    /// SOP Instance UID (0008,0018).
+    pub sop_instance_uid: Uid,
+}
+
+/// Which object a DICOM file holds, once its header is sound and names pixels that can be decoded; the pixels
+/// themselves are not looked at.
+///
+/// # Errors
+/// [`DecodeError`], as [`decode_bytes`] would say.
+pub fn inspect_dicom(bytes: &[u8], limits: &DecodeLimits) -> Result<ObjectIdentity, DecodeError> {
+    match Format::of(bytes)? {
+        Format::Dicom(framing) => guarded("DICOM", || dicom::inspect(bytes, framing, limits)),
+        Format::Png | Format::Jpeg | Format::Tiff => Err(DecodeError::Dicom("it is a picture".into())),
+    }
+}
+
+/// UIDs of the DICOM transfer syntaxes that are decoded.
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    dicom::transfer_syntaxes()
+}
+
+/// Reads a DICOM data set that has no file around it.
+///
+/// # Errors
+/// [`DecodeError::Dicom`] or [`DecodeError::TransferSyntax`].
+pub fn data_set(bytes: &[u8], transfer_syntax_uid: &str) -> Result<InMemDicomObject, DecodeError> {
+    guarded("DICOM", || dicom::data_set(bytes, transfer_syntax_uid))
+}
+
 /// A picture is display-referred already, and its identity is its content.
 fn decode_picture(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     let frame = PixelFrame::decode(Cursor::new(bytes), limits.image)?;
@@ -110,6 +145,7 @@ fn decode_picture(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result
         cols: frame.cols(),
         photometric: Photometric::Monochrome2,
         voi_applied: VoiApplied::None,
+        revision: None,
     };
     Ok(Decoded { frame, image, acquired_at: None, format })
 }

@@ -27,7 +27,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{
-    AgentConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, MqttConfig, OnTaken, WatchConfig,
+    AgentConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, MqttConfig, OnTaken, StoreConfig, WatchConfig,
 };
 use crate::exit_code::Exit;
 use crate::pipeline::Pipeline;
@@ -145,6 +145,8 @@ fn agent_config(options: &DemoOptions, scratch: &Path, inbox: &Path, broker: Emb
             recursive: false,
             on_taken: OnTaken::Leave,
         }),
+        dicom: None,
+        store: StoreConfig::default(),
         limits: LimitsConfig::default(),
         log: LogConfig::default(),
     }

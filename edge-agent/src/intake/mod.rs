@@ -2,6 +2,8 @@
 
 mod scan;
 mod settle;
+pub mod sop_classes;
+pub mod store_scp;
 pub mod watch_folder;
 
 pub use scan::fingerprint;

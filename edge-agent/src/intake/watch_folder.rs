@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::scan::{Version, list};
 use super::settle::Settler;
 use crate::config::{OnTaken, WatchConfig};
-use crate::store::{Accepted, Fingerprint, Store, StoreError, Taken};
+use crate::store::{Accepted, Fingerprint, Origin, Store, StoreError, Taken};
 
 /// Images waiting for analysis above which files are left where they are.
 const BACKLOG: u64 = 64;
@@ -158,7 +158,7 @@ impl WatchFolder {
             Err(error) => return Err(error.into()),
         };
         unchanged(&source, version)?;
-        let accepted = staged.commit(Some(file))?;
+        let accepted = staged.commit(Origin::File(file))?;
         self.clear(path, version)?;
         Ok(Outcome::Accepted(accepted))
     }

@@ -2,6 +2,7 @@ use shared::bundle::BundleError;
 
 use super::worker::ModelError;
 use crate::exit_code::{Exit, ExitStatus};
+use crate::intake::store_scp::ScpError;
 use crate::publisher::PublishError;
 use crate::store::StoreError;
 
@@ -20,6 +21,9 @@ pub enum RunError {
     /// Credentials for the broker.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The DICOM listener.
+    #[error(transparent)]
+    Dicom(#[from] ScpError),
     /// The system refused signal handlers.
     #[error("failed to install signal handlers: {0}")]
     Signals(std::io::Error),
@@ -37,7 +41,7 @@ impl ExitStatus for RunError {
             Self::Model(ModelError::Engine(error)) => error.exit(),
             Self::Bundle(_) | Self::Model(ModelError::Golden(_)) => Exit::Bundle,
             Self::Store(_) => Exit::Storage,
-            Self::Publish(_) => Exit::Config,
+            Self::Publish(_) | Self::Dicom(_) => Exit::Config,
             Self::Signals(_) | Self::Thread(_) | Self::StageDied(_) => Exit::Internal,
         }
     }

@@ -1,13 +1,13 @@
 //! The only place where stages are wired.
 //!
 //! ```text
-//! watch folder ─► store ─► worker (engine) ─► outbox ─► courier ─► MQTT
-//!                                               ▲                    │
+//! watch folder ─┬► store ─► worker (engine) ─► outbox ─► courier ─► MQTT
+//! Storage SCP ──┘                               ▲                    │
 //!                                               └──── acks ◄─────────┘
 //! ```
 //! The store stands between the stages as their queue; what passes between them directly is only a bell that
-//! says "look again". So a stage that stalls holds up nobody's memory, and a crash loses nothing. Intake rests
-//! while the worker is far behind.
+//! says "look again". So a stage that stalls holds up nobody's memory, and a crash loses nothing. The
+//! folder rests while the worker is far behind; units are served as long as there is room on the disk.
 
 mod error;
 mod stages;

@@ -5,30 +5,34 @@ use std::time::Duration;
 use shared::message::StatusKind;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::worker::{AnalyzerFactory, Worker};
 use crate::config::AgentConfig;
 use crate::health::Vitals;
+use crate::intake::store_scp::StoreScp;
 use crate::intake::watch_folder::WatchFolder;
 use crate::publisher::acks;
 use crate::publisher::courier::Courier;
 use crate::publisher::mqtt::MqttPublisher;
 use crate::publisher::presence::Presence;
-use crate::store::Store;
+use crate::store::{OsFiles, Store};
 
 /// Acknowledgements between connection and store.
 const INBOUND: usize = 32;
+/// Between two rounds of the store's housekeeping.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// For all stages to end once asked; the image in hand takes the longest.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// The running agent.
 pub struct Pipeline {
     store: Store,
-    intake: Option<JoinHandle<()>>,
+    /// Ways in, and the hourly housekeeping of the store.
+    intake: JoinSet<()>,
     /// Resolves when the worker's thread ends.
     worker: oneshot::Receiver<()>,
     courier: JoinHandle<()>,
@@ -49,21 +53,36 @@ impl Pipeline {
         mut analyzers: AnalyzerFactory,
         shutdown: CancellationToken,
     ) -> Result<Self, RunError> {
-        let state_dir = config.state_dir.clone();
+        let (state_dir, store) = (config.state_dir.clone(), config.store);
         let open = move || {
             let analyzer = analyzers()?;
-            Ok::<_, RunError>((analyzer, analyzers, Store::open(&state_dir)?))
+            Ok::<_, RunError>((analyzer, analyzers, Store::open_with(&state_dir, Box::new(OsFiles), store)?))
         };
         let (analyzer, analyzers, store) = match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened?,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         };
         let (accepted, queued) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let capabilities = config.watch_folder.iter().map(|_| "watch-folder".to_owned()).collect();
-        let presence = Presence::new(analyzer.model().clone(), analyzer.signature().cloned(), capabilities);
+        let capabilities = [
+            config.watch_folder.as_ref().map(|_| "watch-folder".to_owned()),
+            config.dicom.as_ref().map(|_| "dicom-store-scp".to_owned()),
+        ];
+        let presence = Presence::new(
+            analyzer.model().clone(),
+            analyzer.signature().cloned(),
+            capabilities.into_iter().flatten().collect(),
+            store.rebuilt().map(|images| images as u64),
+        );
         let boot_id = presence.boot_id();
         tracing::info!(%boot_id, engine = analyzer.engine(), "starting");
 
+        let scp = match config.dicom.clone() {
+            Some(dicom) => {
+                let (store, accepted) = (store.clone(), Arc::clone(&accepted));
+                Some(StoreScp::bind(dicom, config.limits.decode(), store, accepted).await?)
+            }
+            None => None,
+        };
         let (inbound, received) = mpsc::channel(INBOUND);
         let will = presence.status(StatusKind::Offline);
         let device = config.device_id();
@@ -91,10 +110,15 @@ impl Pipeline {
         })?;
         let acks = tokio::spawn(acks::listen(received, store.clone(), queued));
         let courier = tokio::spawn(courier.run(publisher));
-        let intake = config.watch_folder.map(|watch| {
+        let mut intake = JoinSet::new();
+        if let Some(watch) = config.watch_folder {
             let folder = WatchFolder::new(watch, config.limits.max_file_bytes, store.clone());
-            tokio::spawn(folder.run(accepted, shutdown.clone()))
-        });
+            intake.spawn(folder.run(Arc::clone(&accepted), shutdown.clone()));
+        }
+        if let Some(scp) = scp {
+            intake.spawn(scp.run(shutdown.clone()));
+        }
+        intake.spawn(housekeep(store.clone(), shutdown.clone()));
         Ok(Self { store, intake, worker, courier, acks, shutdown, drain })
     }
 
@@ -113,7 +137,7 @@ impl Pipeline {
             // First: stages that end because they were asked to did not die.
             biased;
             () = self.shutdown.cancelled() => None,
-            () = ended(&mut self.intake) => Some("intake"),
+            _ = self.intake.join_next() => Some("intake"),
             _ = &mut self.worker => Some("analysis"),
             _ = &mut self.courier => Some("publisher"),
             // After the publisher, with which it ends: without it nothing is ever acknowledged.
@@ -126,10 +150,10 @@ impl Pipeline {
             return Err(RunError::StageDied(stage));
         }
         let stages = async {
-            let intake = match &mut self.intake {
-                Some(task) => task.await.is_ok(),
-                None => true,
-            };
+            let mut intake = true;
+            while let Some(ended) = self.intake.join_next().await {
+                intake &= ended.is_ok();
+            }
             let worker = (&mut self.worker).await.is_ok();
             self.drain.cancel();
             let courier = (&mut self.courier).await.is_ok();
@@ -144,11 +168,18 @@ impl Pipeline {
     }
 }
 
-/// Waits for a stage to end; for ever where there is none.
-async fn ended(stage: &mut Option<JoinHandle<()>>) {
-    match stage {
-        Some(task) => drop(task.await),
-        None => std::future::pending().await,
+/// Clears away what is old, until stopped.
+async fn housekeep(store: Store, stop: CancellationToken) {
+    let mut hourly = interval(HOUSEKEEPING);
+    hourly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hourly.tick() => {}
+        }
+        if let Err(error) = store.run(Store::housekeep).await {
+            tracing::error!(%error, "old images stay for now");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{LimitsConfig, LogConfig, MqttConfig, OnTaken, WatchConfig};
+use crate::config::{LimitsConfig, LogConfig, MqttConfig, OnTaken, StoreConfig, WatchConfig};
 use crate::demo::broker::EmbeddedBroker;
 use crate::demo::subscriber::Subscriber;
 use crate::engine::{Engine, EngineError, EngineOutput, TractEngine};
@@ -85,6 +85,8 @@ impl Device {
                 recursive: true,
                 on_taken: OnTaken::Leave,
             }),
+            dicom: None,
+            store: StoreConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
         }
@@ -280,7 +282,7 @@ async fn an_image_accepted_before_a_crash_is_analysed_after_it() {
     let (device, broker) = (Device::new(), broker());
     let bytes = picture(1);
     let store = Store::open(&device.path("state")).unwrap();
-    let id = store.stage(&bytes[..], 1 << 20).unwrap().commit(None).unwrap().id();
+    let id = store.stage(&bytes[..], 1 << 20).unwrap().commit(crate::store::Origin::Unknown).unwrap().id();
     store.begin_analysis(id).unwrap();
     drop(store);
     let mut results = subscribe(broker, &Channel::Result).await;

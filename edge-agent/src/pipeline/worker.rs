@@ -6,6 +6,7 @@ use shared::bundle::Bundle;
 use shared::message::Message;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,10 +15,12 @@ use crate::decode::DecodeLimits;
 use crate::engine::EngineError;
 use crate::health::clock_synced;
 use crate::infer::{Analysis, AnalyzeError, Analyzer, AnalyzerOptions, Provenance};
-use crate::store::{Analysis as Begun, Enqueued, ImageId, MAX_ATTEMPTS, Store, StoreError};
+use crate::store::{Analysis as Begun, Enqueued, ImageId, MAX_FAILURES, Store, StoreError};
 
 /// Pause after a failure of store or engine.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Longest rest without a bell.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Makes analyzers: one at the start, and a fresh one after a crash, since the old one may be half changed.
 pub type AnalyzerFactory = Box<dyn FnMut() -> Result<Analyzer, ModelError> + Send>;
@@ -68,6 +71,7 @@ pub(super) struct Worker {
 pub(super) struct Pending {
     image: ImageId,
     result: Uuid,
+    content: [u8; 32],
     envelope: Vec<u8>,
 }
 
@@ -96,7 +100,8 @@ impl Worker {
                 let rest = async {
                     match pause {
                         Some(pause) => tokio::time::sleep(pause).await,
-                        None => self.accepted.notified().await,
+                        // Another process may have given an image back to analysis.
+                        None => drop(timeout(LOOK_AGAIN, self.accepted.notified()).await),
                     }
                 };
                 tokio::select! {
@@ -124,13 +129,14 @@ impl Worker {
         let Some(analyzer) = &mut self.analyzer else { return Ok(()) };
         // The analyzer is thrown away after a panic, so nothing half changed is seen again.
         match catch_unwind(AssertUnwindSafe(|| analyzer.analyze(bytes))) {
-            Ok(Ok(analysis)) => self.enqueue(image, &analysis),
+            Ok(Ok(analysis)) => self.enqueue(image, analysis),
             Ok(Err(error)) => self.fail(image, attempt, &error),
             Err(_) => {
                 self.analyzer = None;
                 tracing::error!(%image, attempt, "the analysis crashed");
-                if attempt >= MAX_ATTEMPTS {
-                    let reason = format!("its analysis crashed {attempt} times");
+                let failures = self.store.count_failure(image)?;
+                if failures >= MAX_FAILURES {
+                    let reason = format!("its analysis crashed {failures} times");
                     self.store.set_aside(image, &reason)?;
                     tracing::warn!(%image, reason, "set aside");
                 }
@@ -139,35 +145,41 @@ impl Worker {
         }
     }
 
-    fn enqueue(&mut self, image: ImageId, analysis: &Analysis) -> Result<(), StoreError> {
+    fn enqueue(&mut self, image: ImageId, mut analysis: Analysis) -> Result<(), StoreError> {
+        let content = analysis.frame.sha256();
+        if self.store.first_content(analysis.result_id())?.is_some_and(|first| first != content) {
+            tracing::warn!(%image, "other pixels came under its SOP Instance UID before");
+            analysis.revise(&content);
+        }
         let provenance =
             Provenance { boot_id: self.boot_id, seq: self.next_seq, clock_synced: clock_synced() };
         let envelope = analysis.to_envelope(provenance);
         let result = envelope.result_id;
         let ms = analysis.latency.total().round();
         tracing::info!(%image, %result, ms, "analysed");
-        self.pending = Some(Pending { image, result, envelope: envelope.to_json() });
+        self.pending = Some(Pending { image, result, content, envelope: envelope.to_json() });
         self.deliver()
     }
 
     /// Puts the pending result into the outbox. A full disk costs a pause and no attempt of the image.
     fn deliver(&mut self) -> Result<(), StoreError> {
-        let Some(Pending { image, result, envelope }) = &self.pending else { return Ok(()) };
-        match self.store.enqueue(*image, *result, envelope)? {
+        let Some(Pending { image, result, content, envelope }) = &self.pending else { return Ok(()) };
+        match self.store.enqueue(*image, *result, content, envelope)? {
             Enqueued::New => {
                 self.next_seq += 1;
                 self.queued.notify_one();
             }
             Enqueued::Duplicate => tracing::info!(%image, %result, "its result waits already"),
+            Enqueued::Delivered => tracing::info!(%image, %result, "its result was delivered before"),
         }
         self.pending = None;
         Ok(())
     }
 
-    /// An image at fault fails again, so it is set aside at once; anything else has its attempts.
+    /// An image at fault fails again, so it is set aside at once; anything else has another chance.
     fn fail(&mut self, image: ImageId, attempt: u32, error: &AnalyzeError) -> Result<(), StoreError> {
         let code = error.code();
-        if error.is_about_image() || attempt >= MAX_ATTEMPTS {
+        if error.is_about_image() || self.store.count_failure(image)? >= MAX_FAILURES {
             tracing::warn!(%image, code, %error, "set aside");
             return self.store.set_aside(image, &error.to_string());
         }
@@ -193,7 +205,12 @@ mod tests {
         let store = Store::open(&dir.path().join("state")).unwrap();
         let mut png = Cursor::new(Vec::new());
         disc().to_image16().write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let image = store.stage(png.get_ref().as_slice(), 1 << 20).unwrap().commit(None).unwrap().id();
+        let image = store
+            .stage(png.get_ref().as_slice(), 1 << 20)
+            .unwrap()
+            .commit(crate::store::Origin::Unknown)
+            .unwrap()
+            .id();
         let mut worker = Worker {
             store: store.clone(),
             analyzers: tract_analyzers(bundle, 1, DecodeLimits::default()),
@@ -210,7 +227,7 @@ mod tests {
             "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(FAIL, 'disk full'); END",
         )
         .unwrap();
-        for _ in 0..=MAX_ATTEMPTS {
+        for _ in 0..=MAX_FAILURES {
             assert!(worker.step().unwrap_err().to_string().contains("disk full"));
         }
         disk.execute_batch("DROP TRIGGER full").unwrap();

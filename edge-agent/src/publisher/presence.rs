@@ -18,7 +18,12 @@ pub struct Presence {
 
 impl Presence {
     /// A start, now, with a new boot id.
-    pub fn new(model: ModelRef, signature: Option<Signature>, capabilities: Vec<String>) -> Self {
+    pub fn new(
+        model: ModelRef,
+        signature: Option<Signature>,
+        capabilities: Vec<String>,
+        store_rebuilt: Option<u64>,
+    ) -> Self {
         let boot_id = Uuid::new_v4();
         let birth = Birth {
             schema: SCHEMA,
@@ -30,6 +35,7 @@ impl Presence {
             manifest_schema: manifest::SCHEMA,
             pipeline_version: PIPELINE_VERSION,
             capabilities,
+            store_rebuilt,
         };
         Self { boot_id, birth }
     }

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::ErrorCode;
+
 use super::ImageId;
 
 /// Why the store refused or failed. After any error the image in question is either wholly in the store or
@@ -28,6 +30,24 @@ pub enum StoreError {
         /// The cause.
         source: rusqlite::Error,
     },
+    /// The database is damaged: found when it was opened.
+    #[error("the state database is damaged")]
+    DatabaseDamaged,
+    /// No room for new images.
+    #[error(
+        "no room for new images: {found} MiB {what}, the bound is {bound} MiB (`store.{key}`); free the disk, or clear \
+         away images set aside with `edge-agent queue purge`"
+    )]
+    NoRoom {
+        /// `free` or `taken`.
+        what: &'static str,
+        /// How much of it.
+        found: u64,
+        /// Where the bound is.
+        bound: u64,
+        /// The configuration's key.
+        key: &'static str,
+    },
     /// Another process holds the state folder.
     #[error("state folder {path} is in use by another agent: stop it, or give this one its own `state_dir`", path = .0.display())]
     InUse(PathBuf),
@@ -50,6 +70,32 @@ pub enum StoreError {
     /// A file that changed or vanished under us.
     #[error("image {0} is damaged on disk: its bytes no longer match its digest, or are gone; send it again")]
     Damaged(ImageId),
+}
+
+impl StoreError {
+    /// Whether there is no room: on the disk, or by configuration.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::NoRoom { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
+    /// Whether the database's content is broken, not the disk.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::DatabaseDamaged => true,
+            Self::Database { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// Names the path of a failed file operation.

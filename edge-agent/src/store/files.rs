@@ -18,6 +18,10 @@ pub trait FileSystem: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Files of a folder.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Bytes of a file.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+    /// Bytes free to this process on the disk that holds a folder.
+    fn free(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// A file being written.
@@ -69,6 +73,15 @@ impl FileSystem for OsFiles {
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn free(&self, path: &Path) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use shared::uid::Uid;
 
 /// Identity of an image inside the agent: the SHA-256 of its bytes. The same file dropped twice is one image.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,6 +12,16 @@ pub struct ImageId([u8; 32]);
 /// is not kept, since people put names of patients into file names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
+
+/// An instance as the store remembers it: a digest of its SOP Instance UID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InstanceKey(pub(super) [u8; 32]);
+
+impl InstanceKey {
+    pub(super) fn of(uid: &Uid) -> Self {
+        Self(Sha256::digest(uid.as_str()).into())
+    }
+}
 
 impl ImageId {
     /// The identity of these bytes.

@@ -7,6 +7,9 @@
 //! incoming/*.part  images while they arrive
 //! images/HEX       one image; HEX is the SHA-256 of its bytes
 //! ```
+//! A damaged database is renamed to `state.db.damaged-N`, and a new one made from the images: those that wait are
+//! analysed again and give the same results.
+//!
 //! An image is `received` → `queued` (its result is in the outbox) → `done`, or leaves that way as `set_aside`
 //! with a reason for a person.
 //!
@@ -19,8 +22,10 @@
 //!    transaction is done again and gives the same id.
 //! 3. *No result is dropped.* An outbox row goes only in the transaction that makes its image `done`:
 //!    after delivery, and where central must acknowledge, after its acknowledgement.
-//! 4. *No crash loop.* An attempt is counted, durably, before an analysis begins
-//!    ([`Store::begin_analysis`]); an image that was begun [`MAX_ATTEMPTS`] times and never ended is set aside.
+//! 4. *No crash loop.* An attempt is counted, durably, before an analysis begins ([`Store::begin_analysis`]). An image
+//!    whose analysis failed [`MAX_FAILURES`] times is set aside, and one that was begun [`MAX_ATTEMPTS`] times and never
+//!    ended: a cut is no fault of the image in hand, unless it is always the same. One that was cut twice lets others go
+//!    first.
 //! 5. *Files follow rows.* The file of a `done` image is removed after the commit that made it so; a crash
 //!    between the two leaves a file that [`Store::open`] removes. The files of images that wait or are set
 //!    aside stay.
@@ -31,9 +36,12 @@
 mod census;
 mod error;
 mod files;
+mod housekeeping;
 mod ids;
 mod outbox;
+mod queue;
 mod recovery;
+mod revision;
 mod schema;
 mod spool;
 mod taken;
@@ -55,10 +63,13 @@ pub use error::StoreError;
 pub use files::{DurableFile, FileSystem, OsFiles};
 pub use ids::{Fingerprint, ImageId};
 pub use outbox::{Due, Enqueued, Next};
-pub use spool::{Accepted, Analysis, MAX_ATTEMPTS, Staged};
+pub use queue::{Entry, EntryState};
+pub use spool::{Accepted, Analysis, Incoming, MAX_ATTEMPTS, MAX_FAILURES, Origin, Staged};
 pub use taken::Taken;
 
+use crate::config::StoreConfig;
 use error::at;
+use ids::InstanceKey;
 
 /// Handle to the state folder; clones share it.
 #[derive(Clone)]
@@ -70,8 +81,11 @@ struct Inner {
     dir: PathBuf,
     db: Mutex<Connection>,
     files: Box<dyn FileSystem>,
-    /// Released by the system when the last handle goes, however the process ends.
-    _lock: File,
+    config: StoreConfig,
+    /// Images that were found when the database had to be rebuilt.
+    rebuilt: Option<usize>,
+    /// Released by the system when the last handle goes, however the process ends. None for those who only look on.
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -80,14 +94,18 @@ impl Store {
     /// # Errors
     /// If another agent holds it, it is of a later format, or the disk fails.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_with(dir, Box::new(OsFiles))
+        Self::open_with(dir, Box::new(OsFiles), StoreConfig::default())
     }
 
-    /// [`Self::open`] over another file system.
+    /// [`Self::open`] over another file system, with other bounds.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_with(dir: &Path, files: Box<dyn FileSystem>) -> Result<Self, StoreError> {
+    pub fn open_with(
+        dir: &Path,
+        files: Box<dyn FileSystem>,
+        config: StoreConfig,
+    ) -> Result<Self, StoreError> {
         for folder in [dir.to_owned(), dir.join("incoming"), dir.join("images")] {
             files.create_dir(&folder).map_err(at("create folder", &folder))?;
         }
@@ -97,10 +115,30 @@ impl Store {
             std::fs::TryLockError::WouldBlock => StoreError::InUse(dir.to_owned()),
             std::fs::TryLockError::Error(source) => at("lock", &lock_path)(source),
         })?;
-        let db = Mutex::new(schema::open(&dir.join("state.db"))?);
-        let store = Self { inner: Arc::new(Inner { dir: dir.to_owned(), db, files, _lock: lock }) };
+        let schema::Opened { db, replaced } = schema::open(&dir.join("state.db"))?;
+        let rebuilt = if replaced { Some(recovery::rebuild(dir, &db, &*files)?) } else { None };
+        let inner =
+            Inner { dir: dir.to_owned(), db: Mutex::new(db), files, config, rebuilt, _lock: Some(lock) };
+        let store = Self { inner: Arc::new(inner) };
         store.recover()?;
+        store.housekeep()?;
         Ok(store)
+    }
+
+    /// Joins a store that an agent may be running on, to look at it or to change what waits for a person.
+    ///
+    /// # Errors
+    /// If there is none, or it is of another format.
+    pub fn attach(dir: &Path) -> Result<Self, StoreError> {
+        let db = Mutex::new(schema::attach(&dir.join("state.db"))?);
+        let (files, config) = (Box::new(OsFiles), StoreConfig::default());
+        let inner = Inner { dir: dir.to_owned(), db, files, config, rebuilt: None, _lock: None };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How many images were found when the database was damaged and had to be rebuilt; none if it was sound.
+    pub fn rebuilt(&self) -> Option<usize> {
+        self.inner.rebuilt
     }
 
     /// Runs blocking work on the store from async code.

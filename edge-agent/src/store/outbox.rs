@@ -36,17 +36,36 @@ pub enum Enqueued {
     New,
     /// A result of this id waits already.
     Duplicate,
+    /// A result of this id was delivered before; the image is done.
+    Delivered,
 }
 
 impl Store {
-    /// Queues the result of a received image, and in the same transaction makes the image `queued`.
+    /// Queues the result of a received image, and in the same transaction makes the image `queued`. `content` is the
+    /// digest of the pixels that the result is of.
     ///
     /// # Errors
     /// If the database fails; the image is still `received` then.
-    pub fn enqueue(&self, image: ImageId, result_id: Uuid, envelope: &[u8]) -> Result<Enqueued, StoreError> {
+    pub fn enqueue(
+        &self,
+        image: ImageId,
+        result_id: Uuid,
+        content: &[u8; 32],
+        envelope: &[u8],
+    ) -> Result<Enqueued, StoreError> {
         let error = || sql("queue a result");
         let mut db = self.db();
         let tx = db.transaction().map_err(error())?;
+        let known = "SELECT EXISTS (SELECT 1 FROM images WHERE result_id = ?1 AND state = 'done')";
+        if tx.query_row(known, [result_id.as_bytes()], |row| row.get(0)).map_err(error())? {
+            let change = "UPDATE images SET state = 'done', result_id = ?2, content = ?3
+                          WHERE image_id = ?1 AND state = 'received'";
+            tx.execute(change, params![image.as_bytes(), result_id.as_bytes(), content]).map_err(error())?;
+            tx.commit().map_err(error())?;
+            drop(db);
+            self.remove_finished([image]);
+            return Ok(Enqueued::Delivered);
+        }
         let inserted = tx
             .execute(
                 "INSERT INTO outbox (result_id, envelope, queued_at) VALUES (?1, ?2, ?3)
@@ -55,8 +74,9 @@ impl Store {
             )
             .map_err(error())?;
         tx.execute(
-            "UPDATE images SET state = 'queued', result_id = ?2 WHERE image_id = ?1 AND state = 'received'",
-            params![image.as_bytes(), result_id.as_bytes()],
+            "UPDATE images SET state = 'queued', result_id = ?2, content = ?3
+             WHERE image_id = ?1 AND state = 'received'",
+            params![image.as_bytes(), result_id.as_bytes(), content],
         )
         .map_err(error())?;
         tx.commit().map_err(error())?;
@@ -145,11 +165,15 @@ impl Store {
         };
         tx.commit().map_err(error())?;
         drop(db);
-        for id in images.into_iter().map(ImageId::from_digest) {
+        self.remove_finished(images.into_iter().map(ImageId::from_digest));
+        Ok(removed > 0)
+    }
+
+    fn remove_finished(&self, images: impl IntoIterator<Item = ImageId>) {
+        for id in images {
             if let Err(error) = self.files().remove(&self.image_path(id)) {
                 tracing::warn!(image = %id, %error, "the file of a finished image stays until the next start");
             }
         }
-        Ok(removed > 0)
     }
 }

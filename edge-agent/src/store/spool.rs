@@ -3,13 +3,16 @@ use std::path::PathBuf;
 
 use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
+use shared::uid::Uid;
 use uuid::Uuid;
 
 use super::error::{at, sql};
-use super::{Fingerprint, ImageId, Store, StoreError, now_ms};
+use super::{DurableFile, Fingerprint, ImageId, InstanceKey, Store, StoreError, now_ms};
 
-/// Analyses begun of one image before it is set aside.
-pub const MAX_ATTEMPTS: u32 = 2;
+/// Analyses begun of one image, and cut off, before it is set aside.
+pub const MAX_ATTEMPTS: u32 = 8;
+/// Failed analyses of one image before it is set aside.
+pub const MAX_FAILURES: u32 = 2;
 
 /// An image whose bytes are on stable storage but which the store does not own yet. Dropping it forgets it.
 #[must_use = "an image is accepted by `commit`"]
@@ -17,6 +20,28 @@ pub struct Staged {
     store: Store,
     path: PathBuf,
     id: ImageId,
+    bytes: u64,
+}
+
+/// An image that arrives piece by piece. Dropping it forgets it.
+#[must_use = "an image is brought to stable storage by `finish`"]
+pub struct Incoming {
+    staged: Staged,
+    file: Box<dyn DurableFile>,
+    digest: Sha256,
+    limit: u64,
+    left: u64,
+}
+
+/// Where an image came from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// A file of a watched folder.
+    File(&'a Fingerprint),
+    /// An instance that a unit sent.
+    Instance(&'a Uid),
+    /// Nothing to remember.
+    Unknown,
 }
 
 /// The answer to an image.
@@ -43,40 +68,43 @@ pub enum Analysis {
 }
 
 impl Store {
+    /// Begins an image of at most `max_bytes` that arrives piece by piece.
+    ///
+    /// # Errors
+    /// If there is no room for new images, or the disk fails.
+    pub fn incoming(&self, max_bytes: u64) -> Result<Incoming, StoreError> {
+        self.check_room()?;
+        let path = self.incoming_dir().join(format!("{}.part", Uuid::new_v4()));
+        let file = self.files().create(&path).map_err(at("create", &path))?;
+        // From here on the file goes when `staged` is dropped.
+        let staged = Staged { store: self.clone(), path, id: ImageId::from_digest([0; 32]), bytes: 0 };
+        Ok(Incoming { staged, file, digest: Sha256::new(), limit: max_bytes, left: max_bytes })
+    }
+
     /// Copies an image to stable storage, reading at most `max_bytes`.
     ///
     /// # Errors
-    /// If it is longer, cannot be read, or the disk fails. Nothing is kept then.
+    /// If it is longer, cannot be read, there is no room, or the disk fails. Nothing is kept then.
     pub fn stage(&self, mut source: impl Read, max_bytes: u64) -> Result<Staged, StoreError> {
-        let path = self.incoming_dir().join(format!("{}.part", Uuid::new_v4()));
-        let mut file = self.files().create(&path).map_err(at("create", &path))?;
-        // From here on the file goes when `staged` is dropped.
-        let mut staged = Staged { store: self.clone(), path, id: ImageId::from_digest([0; 32]) };
-        let mut digest = Sha256::new();
-        let mut left = max_bytes;
+        let mut incoming = self.incoming(max_bytes)?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let n = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            match source.read(&mut buffer) {
+                Ok(0) => return incoming.finish(),
+                Ok(n) => incoming.write(&buffer[..n])?,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(StoreError::Source(e)),
-            };
-            left = left.checked_sub(n as u64).ok_or(StoreError::TooLarge { limit: max_bytes })?;
-            digest.update(&buffer[..n]);
-            file.write_all(&buffer[..n]).map_err(at("write", &staged.path))?;
+            }
         }
-        file.sync().map_err(at("sync", &staged.path))?;
-        staged.id = ImageId::from_digest(digest.finalize().into());
-        Ok(staged)
     }
 
-    /// Images that wait for analysis: the oldest, if any.
+    /// Images that wait for analysis: the oldest, if any, but behind the others what was cut off more than once.
     ///
     /// # Errors
     /// If the database fails.
     pub fn oldest_received(&self) -> Result<Option<ImageId>, StoreError> {
-        let query = "SELECT image_id FROM images WHERE state = 'received' ORDER BY arrival LIMIT 1";
+        let query =
+            "SELECT image_id FROM images WHERE state = 'received' ORDER BY attempts > 1, arrival LIMIT 1";
         let row = self.db().query_row(query, [], |row| row.get(0)).optional();
         Ok(row.map_err(sql("find the next image"))?.map(ImageId::from_digest))
     }
@@ -112,6 +140,16 @@ impl Store {
         Ok(Analysis::Run { attempt, bytes })
     }
 
+    /// Counts a failed analysis, and returns how many there were. A person who retries the image begins anew.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn count_failure(&self, id: ImageId) -> Result<u32, StoreError> {
+        let change = "UPDATE images SET failures = failures + 1 WHERE image_id = ?1 RETURNING failures";
+        let failures = self.db().query_row(change, [id.as_bytes()], |row| row.get(0)).optional();
+        Ok(failures.map_err(sql("count a failure"))?.unwrap_or(0))
+    }
+
     /// Takes an image out of the way, with a reason for a person. Its file stays.
     ///
     /// # Errors
@@ -124,30 +162,68 @@ impl Store {
     }
 }
 
+impl Incoming {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// If the image becomes too long or the disk fails.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        let limit = self.limit;
+        self.left = self.left.checked_sub(piece.len() as u64).ok_or(StoreError::TooLarge { limit })?;
+        self.digest.update(piece);
+        self.file.write_all(piece).map_err(at("write", &self.staged.path))
+    }
+
+    /// Brings all of it to stable storage.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn finish(mut self) -> Result<Staged, StoreError> {
+        self.file.sync().map_err(at("sync", &self.staged.path))?;
+        self.staged.id = ImageId::from_digest(self.digest.finalize().into());
+        self.staged.bytes = self.limit - self.left;
+        Ok(self.staged)
+    }
+}
+
 impl Staged {
     /// The image's identity.
     pub fn id(&self) -> ImageId {
         self.id
     }
 
-    /// Makes the store own the image, and in the same transaction remembers the file that it came from.
+    /// Its bytes, read back.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read(&self) -> Result<Vec<u8>, StoreError> {
+        self.store.files().read(&self.path).map_err(at("read", &self.path))
+    }
+
+    /// Makes the store own the image, and in the same transaction remembers where it came from.
     ///
     /// # Errors
     /// If the database or the disk fails. Nothing is accepted then.
-    pub fn commit(self, source: Option<&Fingerprint>) -> Result<Accepted, StoreError> {
+    pub fn commit(self, origin: Origin<'_>) -> Result<Accepted, StoreError> {
         let (store, id) = (&self.store, self.id);
         let mut db = store.db();
         let tx = db.transaction().map_err(sql("accept an image"))?;
-        if let Some(fingerprint) = source {
+        if let Origin::File(fingerprint) = origin {
             super::taken::insert(&tx, fingerprint, None)?;
         }
+        let instance = match origin {
+            Origin::Instance(uid) => Some(InstanceKey::of(uid)),
+            Origin::File(_) | Origin::Unknown => None,
+        };
         let inserted = tx
             .execute(
-                "INSERT INTO images (image_id, state, received_at) VALUES (?1, 'received', ?2)
+                "INSERT INTO images (image_id, state, received_at, bytes, instance)
+                 VALUES (?1, 'received', ?2, ?3, ?4)
                  ON CONFLICT (image_id) DO UPDATE
-                 SET state = 'received', received_at = excluded.received_at, attempts = 0, reason = NULL
+                 SET state = 'received', received_at = excluded.received_at, attempts = 0, failures = 0,
+                     reason = NULL
                  WHERE state = 'set_aside'",
-                params![id.as_bytes(), now_ms()],
+                params![id.as_bytes(), now_ms(), self.bytes as i64, instance.map(|key| key.0)],
             )
             .map_err(sql("accept an image"))?;
         if inserted == 0 {

@@ -3,13 +3,14 @@ use std::fs;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::faults::{Budget, FaultyFiles};
+use super::faults::{Budget, FaultyFiles, FragileFiles, Loss};
 use super::*;
 
+const CONTENT: [u8; 32] = [7; 32];
 const RESULT: Uuid = Uuid::from_u128(0x1234);
 
 fn accept(store: &Store, bytes: &[u8]) -> Accepted {
-    store.stage(bytes, 1000).unwrap().commit(None).unwrap()
+    store.stage(bytes, 1000).unwrap().commit(Origin::Unknown).unwrap()
 }
 
 fn state(store: &Store, id: ImageId) -> Option<ImageState> {
@@ -28,7 +29,7 @@ fn an_image_goes_its_way_and_its_file_goes_at_the_end() {
     assert_eq!(store.oldest_received().unwrap(), Some(id));
     let begun = store.begin_analysis(id).unwrap();
     assert_eq!(begun, Analysis::Run { attempt: 1, bytes: b"pixels".to_vec() });
-    assert_eq!(store.enqueue(id, RESULT, b"{}").unwrap(), Enqueued::New);
+    assert_eq!(store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap(), Enqueued::New);
     assert_eq!(store.oldest_received().unwrap(), None);
     assert_eq!(files_in(&dir, "images"), 1);
     assert!(store.finish(RESULT).unwrap());
@@ -44,7 +45,7 @@ fn the_same_bytes_are_one_image_in_every_state() {
     let store = Store::open(dir.path()).unwrap();
     let id = accept(&store, b"a").id();
     assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
-    store.enqueue(id, RESULT, b"{}").unwrap();
+    store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap();
     assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
     store.finish(RESULT).unwrap();
     assert_eq!(accept(&store, b"a"), Accepted::Duplicate(id));
@@ -59,7 +60,7 @@ fn every_cut_resumes_where_it_was() {
     assert_eq!(open().oldest_received().unwrap(), Some(id), "cut after acceptance");
     open().begin_analysis(id).unwrap();
     assert_eq!(open().oldest_received().unwrap(), Some(id), "cut during analysis");
-    open().enqueue(id, RESULT, b"envelope").unwrap();
+    open().enqueue(id, RESULT, &CONTENT, b"envelope").unwrap();
     let due = Due { result_id: RESULT, envelope: b"envelope".to_vec(), attempts: 0 };
     assert_eq!(open().next_due().unwrap(), Next::Send(due.clone()), "cut before sending");
     open().count_sending(RESULT).unwrap();
@@ -93,13 +94,18 @@ fn leftovers_of_a_crash_go_and_what_was_promised_stays() {
 fn a_disk_that_fails_at_any_step_leaves_nothing_half_accepted() {
     let dir = TempDir::new().unwrap();
     let budget = Budget::unlimited();
-    let store = Store::open_with(dir.path(), Box::new(FaultyFiles { budget: budget.clone() })).unwrap();
+    let store = Store::open_with(
+        dir.path(),
+        Box::new(FaultyFiles { budget: budget.clone() }),
+        StoreConfig::default(),
+    )
+    .unwrap();
     let id = ImageId::of(b"pixels");
     let mut steps = 0;
     // create, write, sync, rename, sync of the folder; one more step is allowed each time.
     loop {
         budget.set(steps);
-        let accepted = store.stage(&b"pixels"[..], 1000).and_then(|staged| staged.commit(None));
+        let accepted = store.stage(&b"pixels"[..], 1000).and_then(|staged| staged.commit(Origin::Unknown));
         if let Ok(accepted) = accepted {
             assert_eq!(accepted, Accepted::New(id));
             break;
@@ -122,11 +128,11 @@ fn a_full_database_refuses_and_keeps_what_it_has() {
     let first = accept(&store, b"first").id();
     let pages: i64 = store.db().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     store.db().pragma_update(None, "max_page_count", pages).unwrap();
-    let error = store.enqueue(first, RESULT, &vec![b' '; 200_000]).unwrap_err();
+    let error = store.enqueue(first, RESULT, &CONTENT, &vec![b' '; 200_000]).unwrap_err();
     assert!(error.to_string().contains("disk"), "{error}");
     assert_eq!(state(&store, first), Some(ImageState::Received));
     store.db().pragma_update(None, "max_page_count", 1_000_000).unwrap();
-    assert_eq!(store.enqueue(first, RESULT, &vec![b' '; 200_000]).unwrap(), Enqueued::New);
+    assert_eq!(store.enqueue(first, RESULT, &CONTENT, &vec![b' '; 200_000]).unwrap(), Enqueued::New);
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn a_clock_that_is_set_back_does_not_hold_results_up() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let id = accept(&store, b"pixels").id();
-    store.enqueue(id, RESULT, b"{}").unwrap();
+    store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap();
     store.postpone(RESULT, 60_000).unwrap();
     assert!(matches!(store.next_due().unwrap(), Next::Wait(_)));
     // What a minute looks like after the clock went back by a day.
@@ -189,7 +195,12 @@ fn damage_on_disk_is_noticed_and_set_aside() {
 fn a_read_error_leaves_the_image_waiting_and_costs_no_attempt() {
     let dir = TempDir::new().unwrap();
     let budget = Budget::unlimited();
-    let store = Store::open_with(dir.path(), Box::new(FaultyFiles { budget: budget.clone() })).unwrap();
+    let store = Store::open_with(
+        dir.path(),
+        Box::new(FaultyFiles { budget: budget.clone() }),
+        StoreConfig::default(),
+    )
+    .unwrap();
     let id = accept(&store, b"pixels").id();
     budget.set(0);
     for _ in 0..=MAX_ATTEMPTS {
@@ -233,7 +244,7 @@ fn results_leave_oldest_first_and_a_refused_one_lets_others_pass() {
     let store = Store::open(dir.path()).unwrap();
     let results = [Uuid::from_u128(1), Uuid::from_u128(2)];
     for (bytes, result) in [b"a", b"b"].into_iter().zip(results) {
-        store.enqueue(accept(&store, bytes).id(), result, b"{}").unwrap();
+        store.enqueue(accept(&store, bytes).id(), result, &CONTENT, b"{}").unwrap();
     }
     let next = |store: &Store| match store.next_due().unwrap() {
         Next::Send(due) => due.result_id,
@@ -252,8 +263,8 @@ fn two_images_with_one_result_id_are_both_done_by_it() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let (a, b) = (accept(&store, b"a").id(), accept(&store, b"b").id());
-    assert_eq!(store.enqueue(a, RESULT, b"first").unwrap(), Enqueued::New);
-    assert_eq!(store.enqueue(b, RESULT, b"second").unwrap(), Enqueued::Duplicate);
+    assert_eq!(store.enqueue(a, RESULT, &CONTENT, b"first").unwrap(), Enqueued::New);
+    assert_eq!(store.enqueue(b, RESULT, &CONTENT, b"second").unwrap(), Enqueued::Duplicate);
     store.finish(RESULT).unwrap();
     assert_eq!((state(&store, a), state(&store, b)), (Some(ImageState::Done), Some(ImageState::Done)));
 }
@@ -280,7 +291,7 @@ fn files_are_remembered_with_their_fate() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let fingerprint = |n| Fingerprint::of(Path::new("/in/a.png"), n, 0);
-    store.stage(&b"a"[..], 10).unwrap().commit(Some(&fingerprint(1))).unwrap();
+    store.stage(&b"a"[..], 10).unwrap().commit(Origin::File(&fingerprint(1))).unwrap();
     store.refuse(&fingerprint(2), "too large").unwrap();
     drop(store);
     let store = Store::open(dir.path()).unwrap();
@@ -294,6 +305,148 @@ fn files_are_remembered_with_their_fate() {
 async fn async_callers_get_the_same_answers() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let id = store.run(|s| s.stage(&b"a"[..], 10)?.commit(None)).await.unwrap().id();
+    let id = store.run(|s| s.stage(&b"a"[..], 10)?.commit(Origin::Unknown)).await.unwrap().id();
     assert_eq!(store.run(Store::oldest_received).await.unwrap(), Some(id));
+}
+
+/// The life of two images as the stages drive it, up to where the power goes. Returns what was promised.
+fn live(store: &Store) -> (Option<ImageId>, Option<ImageId>) {
+    let take = |bytes: &[u8]| {
+        let staged = store.stage(bytes, 1000).ok()?;
+        staged.commit(Origin::Unknown).ok().map(|accepted| accepted.id())
+    };
+    let first = take(b"the first image");
+    if let Some(id) = first
+        && let Ok(Analysis::Run { .. }) = store.begin_analysis(id)
+    {
+        store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap();
+    }
+    let second = take(b"the second image");
+    // Delivered: its file goes.
+    store.finish(RESULT).unwrap();
+    (first, second)
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_nothing_that_was_promised() {
+    let whole = (1..).find(|operations| {
+        let dir = TempDir::new().unwrap();
+        let files = FragileFiles::with(*operations);
+        let store = Store::open_with(dir.path(), Box::new(files), StoreConfig::default()).unwrap();
+        matches!(live(&store), (Some(_), Some(_)))
+    });
+    // And one more, so that the last removal is in it.
+    let operations = 0..=whole.unwrap() + 1;
+    for (cut_after, loss) in operations
+        .flat_map(|cut| [Loss::Nothing, Loss::Half, Loss::Content, Loss::Name].map(|loss| (cut, loss)))
+    {
+        let dir = TempDir::new().unwrap();
+        let files = FragileFiles::with(cut_after);
+        let store = Store::open_with(dir.path(), Box::new(files.clone()), StoreConfig::default()).unwrap();
+        let (first, second) = live(&store);
+        files.cut(loss);
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        let case = format!("cut after {cut_after} operations, losing {loss:?}");
+        for id in [first, second].into_iter().flatten() {
+            match state(&store, id) {
+                Some(ImageState::Received) => {
+                    assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { .. }), "{case}");
+                }
+                Some(ImageState::Done) => assert_eq!(first, Some(id), "{case}"),
+                other => panic!("{case}: {other:?}"),
+            }
+        }
+        // What was not promised is not there, or whole.
+        while let Some(id) = store.oldest_received().unwrap() {
+            assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { .. }), "{case}");
+            store.set_aside(id, "seen").unwrap();
+        }
+        assert_eq!(files_in(&dir, "incoming"), 0, "{case}");
+    }
+}
+
+#[test]
+fn a_damaged_database_is_rebuilt_from_the_images() {
+    for damage in [&b"this is no database"[..], &[]] {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("state.db");
+        let store = Store::open(dir.path()).unwrap();
+        let (waiting, done) = (accept(&store, b"waiting").id(), accept(&store, b"done").id());
+        store.enqueue(done, RESULT, &CONTENT, b"{}").unwrap();
+        store.finish(RESULT).unwrap();
+        drop(store);
+        let mut bytes = fs::read(&path).unwrap();
+        if damage.is_empty() {
+            // Its header is sound, its pages are not.
+            bytes[200..].fill(0xAA);
+        } else {
+            bytes = damage.to_vec();
+        }
+        fs::write(&path, bytes).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.rebuilt(), Some(1));
+        assert_eq!((state(&store, waiting), state(&store, done)), (Some(ImageState::Received), None));
+        assert!(matches!(store.begin_analysis(waiting).unwrap(), Analysis::Run { .. }));
+        assert!(dir.path().join("state.db.damaged-1").exists());
+        drop(store);
+        assert_eq!(Store::open(dir.path()).unwrap().rebuilt(), None);
+    }
+}
+
+#[test]
+fn new_images_are_refused_without_room_and_what_is_there_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let open = |config| Store::open_with(dir.path(), Box::new(OsFiles), config).unwrap();
+    let store = open(StoreConfig::default());
+    let id = accept(&store, b"pixels").id();
+    store.db().execute("UPDATE images SET bytes = 2 << 20", []).unwrap();
+    drop(store);
+    for config in [
+        StoreConfig { reserve_mib: 1 << 40, ..StoreConfig::default() },
+        StoreConfig { quota_mib: 2, ..StoreConfig::default() },
+    ] {
+        let store = open(config);
+        let error = store.stage(&b"more"[..], 10).err().unwrap();
+        assert!(error.is_full() && error.to_string().contains("`store."), "{error}");
+        assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { .. }));
+    }
+    let store = open(StoreConfig { quota_mib: 2, ..StoreConfig::default() });
+    store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap();
+    store.finish(RESULT).unwrap();
+    accept(&store, b"more");
+}
+
+#[test]
+fn age_clears_away_what_is_done_or_set_aside_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [waiting, queued, done, aside] =
+        [b"waiting", b"queued!", b"done!!!", b"aside!!"].map(|bytes| accept(&store, bytes).id());
+    store.enqueue(done, RESULT, &CONTENT, b"{}").unwrap();
+    store.finish(RESULT).unwrap();
+    store.enqueue(queued, Uuid::from_u128(5), &CONTENT, b"{}").unwrap();
+    store.set_aside(aside, "no image").unwrap();
+    store.db().execute("UPDATE images SET received_at = 0", []).unwrap();
+    drop(store);
+    let config = StoreConfig { set_aside_days: 30, ..StoreConfig::default() };
+    let store = Store::open_with(dir.path(), Box::new(OsFiles), config).unwrap();
+    let states = [waiting, queued, done, aside].map(|id| state(&store, id));
+    assert_eq!(states, [Some(ImageState::Received), Some(ImageState::Queued), None, None]);
+    assert_eq!(files_in(&dir, "images"), 2);
+}
+
+#[test]
+fn a_result_that_was_delivered_is_not_sent_for_another_file_of_the_same_pixels() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let first = accept(&store, b"first").id();
+    assert_eq!(store.first_content(RESULT).unwrap(), None);
+    store.enqueue(first, RESULT, &CONTENT, b"{}").unwrap();
+    assert_eq!(store.first_content(RESULT).unwrap(), Some(CONTENT));
+    store.finish(RESULT).unwrap();
+    let again = accept(&store, b"again").id();
+    assert_eq!(store.enqueue(again, RESULT, &CONTENT, b"{}").unwrap(), Enqueued::Delivered);
+    assert_eq!((store.next_due().unwrap(), state(&store, again)), (Next::Empty, Some(ImageState::Done)));
+    assert_eq!(files_in(&dir, "images"), 0);
 }

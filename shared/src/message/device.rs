@@ -54,6 +54,10 @@ pub struct Birth {
     pub pipeline_version: u32,
     /// What it can do, such as `watch-folder`.
     pub capabilities: Vec<String>,
+    /// How many images were found when the state database was damaged and had to be rebuilt at this start. They are
+    /// analysed again and give the results that they gave before. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_rebuilt: Option<u64>,
 }
 
 /// On `health`, QoS 0, every minute or so.
@@ -167,6 +171,7 @@ mod tests {
             manifest_schema: SCHEMA,
             pipeline_version: 1,
             capabilities: vec![],
+            store_rebuilt: None,
         };
         let json = String::from_utf8(birth.to_json()).unwrap();
         let told = r#""signature":{"state":"verified","key_id":"00000000000000FF","comment":"ours"}"#;

@@ -23,6 +23,32 @@ pub fn result_id(sop_instance_uid: &Uid, model_sha256: &str, pipeline_version: u
     Uuid::new_v5(&RESULT_NAMESPACE, name.as_bytes())
 }
 
+impl SourceImage {
+    /// The identity of this image's result: [`result_id`], and of a revision another one, that of
+    /// `SOP Instance UID|model|pipeline version|revision`.
+    pub fn result_id(&self, model_sha256: &str, pipeline_version: u32) -> Uuid {
+        let uid = &self.sop_instance_uid;
+        match &self.revision {
+            None => result_id(uid, model_sha256, pipeline_version),
+            Some(revision) => {
+                let name = format!("{uid}|{model_sha256}|{pipeline_version}|{revision}");
+                Uuid::new_v5(&RESULT_NAMESPACE, name.as_bytes())
+            }
+        }
+    }
+}
+
+impl QualityNote {
+    /// Two images claim one SOP Instance UID, which PS3.5 section 9 forbids: whoever joins results to images must look.
+    pub fn reused_sop_instance_uid() -> Self {
+        Self {
+            code: "sop_instance_uid_reused".into(),
+            message: "another image came under this SOP Instance UID before; ask the maker of the X-ray unit"
+                .into(),
+        }
+    }
+}
+
 /// One segmented radiograph. Holds no patient data beyond the UIDs that let central join it to the image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultEnvelope {
@@ -80,6 +106,10 @@ pub struct SourceImage {
     pub photometric: Photometric,
     /// How the values of interest were chosen.
     pub voi_applied: VoiApplied,
+    /// SHA-256 of the rendered pixels ([`PixelFrame::sha256`](crate::pixel::PixelFrame::sha256)), if other pixels came
+    /// under the same SOP Instance UID before. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// The model that made a result.
@@ -158,9 +188,10 @@ impl Message for ResultEnvelope {
             }
         };
         check(is_sha256(&self.model.sha256), "model.sha256".into(), "is not 64 lower-case hex digits")?;
-        let expected = result_id(&self.image.sop_instance_uid, &self.model.sha256, self.pipeline_version);
+        let revision = self.image.revision.as_deref();
+        check(revision.is_none_or(is_sha256), "image.revision".into(), "is not 64 lower-case hex digits")?;
         check(
-            self.result_id == expected,
+            self.result_id == self.image.result_id(&self.model.sha256, self.pipeline_version),
             "result_id".into(),
             "does not follow from image, model and pipeline",
         )?;
@@ -224,6 +255,7 @@ mod tests {
                 cols: 10,
                 photometric: Photometric::Monochrome2,
                 voi_applied: VoiApplied::None,
+                revision: None,
             },
             transform: Letterbox::new(20, 10, 320),
             model: ModelRef {
@@ -333,5 +365,16 @@ mod tests {
         assert!(refusal(|v| v["transform"]["pad_left"] = 3.into()).contains("transform"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "1.2.3".into()).contains("result_id"));
         assert!(refusal(|v| v["image"]["sop_instance_uid"] = "../x".into()).contains("UID"));
+        assert!(refusal(|v| v["image"]["revision"] = "b".repeat(64).into()).contains("result_id"));
+        assert!(refusal(|v| v["image"]["revision"] = "B".into()).contains("image.revision"));
+    }
+
+    #[test]
+    fn a_revision_is_another_result_of_the_same_instance() {
+        let mut revised = envelope();
+        revised.image.revision = Some("b".repeat(64));
+        revised.result_id = revised.image.result_id(&revised.model.sha256, 1);
+        assert_ne!(revised.result_id, envelope().result_id);
+        assert_eq!(ResultEnvelope::parse(&revised.to_json()).unwrap(), revised);
     }
 }

@@ -1,6 +1,7 @@
 use std::io::{BufRead, Seek};
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageReader, Luma};
+use sha2::{Digest, Sha256};
 
 /// A radiograph ready for preprocessing: row-major 16-bit samples, 0 = black, 65 535 = white, dense tissue
 /// bright (MONOCHROME2). At least 1 × 1.
@@ -115,6 +116,21 @@ impl PixelFrame {
     /// The samples, mutable.
     pub fn samples_mut(&mut self) -> &mut [u16] {
         &mut self.samples
+    }
+
+    /// A digest of size and samples: the same pixels have the same one, whatever file they came in.
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for side in [self.rows, self.cols] {
+            digest.update((side as u64).to_le_bytes());
+        }
+        let mut bytes = Vec::with_capacity(2 * self.cols);
+        for row in self.samples.chunks(self.cols) {
+            bytes.clear();
+            bytes.extend(row.iter().flat_map(|sample| sample.to_le_bytes()));
+            digest.update(&bytes);
+        }
+        digest.finalize().into()
     }
 
     /// Decodes PNG, JPEG or TIFF. The header's size is checked against `limits` before pixels are allocated;

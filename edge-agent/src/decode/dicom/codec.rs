@@ -27,20 +27,36 @@ pub(super) enum Compression {
     Rle,
 }
 
+/// Every transfer syntax that is decoded, and how its pixels are compressed (PS3.5 section 10).
+const DECODED: [(&str, Compression); 13] = [
+    (uids::EXPLICIT_VR_LITTLE_ENDIAN, Compression::None),
+    (uids::IMPLICIT_VR_LITTLE_ENDIAN, Compression::None),
+    // What is left of it once its data set is inflated is Explicit VR Little Endian.
+    (uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, Compression::None),
+    (BIG_ENDIAN, Compression::None),
+    (uids::JPEG_LOSSLESS_SV1, Compression::Jpeg),
+    (uids::JPEG_LOSSLESS, Compression::Jpeg),
+    (uids::JPEG_BASELINE8_BIT, Compression::Jpeg),
+    (uids::JPEG_EXTENDED12_BIT, Compression::Jpeg),
+    (uids::JPEGLS_LOSSLESS, Compression::JpegLs),
+    (uids::JPEGLS_NEAR_LOSSLESS, Compression::JpegLs),
+    (uids::JPEG2000_LOSSLESS, Compression::Jpeg2000),
+    (uids::JPEG2000, Compression::Jpeg2000),
+    (uids::RLE_LOSSLESS, Compression::Rle),
+];
+
+/// UIDs of the transfer syntaxes that are decoded.
+pub(in crate::decode) fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    DECODED.iter().map(|(uid, _)| *uid)
+}
+
 impl Compression {
-    /// What a transfer syntax uses; the list of what is decoded.
+    /// What a transfer syntax uses, if it is decoded.
     pub(super) fn of(syntax: &TransferSyntax) -> Result<Self, DecodeError> {
-        Ok(match syntax.uid() {
-            uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | BIG_ENDIAN => Self::None,
-            uids::JPEG_BASELINE8_BIT
-            | uids::JPEG_EXTENDED12_BIT
-            | uids::JPEG_LOSSLESS
-            | uids::JPEG_LOSSLESS_SV1 => Self::Jpeg,
-            uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => Self::JpegLs,
-            uids::JPEG2000_LOSSLESS | uids::JPEG2000 => Self::Jpeg2000,
-            uids::RLE_LOSSLESS => Self::Rle,
-            uid => return Err(DecodeError::TransferSyntax { uid: uid.to_owned(), name: syntax.name() }),
-        })
+        let found = DECODED.iter().find(|(uid, _)| *uid == syntax.uid());
+        found
+            .map(|(_, compression)| *compression)
+            .ok_or_else(|| DecodeError::TransferSyntax { uid: syntax.uid().to_owned(), name: syntax.name() })
     }
 
     fn name(self) -> &'static str {

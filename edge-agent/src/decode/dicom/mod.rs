@@ -11,6 +11,7 @@ mod pixels;
 mod tests;
 
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use shared::message::SourceImage;
 use shared::pixel::{Photometric, PixelFrame, StoredPixels, VoiApplied};
 
@@ -18,14 +19,22 @@ use self::attributes::Attributes;
 use self::codec::Compression;
 use self::outline::Outline;
 use self::pixels::{Interpretation, PixelModule};
-use super::{DecodeError, DecodeLimits, Decoded, DicomFraming, Format, content_uid};
 
-/// Decodes a single-frame image.
-pub(super) fn decode(
-    bytes: &[u8],
+pub(super) use self::codec::transfer_syntaxes;
+use super::{DecodeError, DecodeLimits, Decoded, DicomFraming, Format, ObjectIdentity, content_uid};
+
+/// Everything of an image but its samples.
+struct Opened<'a> {
+    outline: Outline<'a>,
+    attributes: Attributes<'static>,
+    module: PixelModule,
+}
+
+fn open<'a>(
+    bytes: &'a [u8],
     framing: DicomFraming,
     limits: &DecodeLimits,
-) -> Result<Decoded, DecodeError> {
+) -> Result<Opened<'a>, DecodeError> {
     let outline = Outline::of(bytes, framing, limits.max_file_bytes)?;
     // Before the header: what cannot be decompressed need not be parsed.
     Compression::of(outline.syntax)?;
@@ -34,6 +43,36 @@ pub(super) fn decode(
         return Err(DecodeError::Missing("PixelData (7FE0,0010)"));
     }
     let module = PixelModule::read(&attributes, limits.image)?;
+    module.check_length(&outline)?;
+    Ok(Opened { outline, attributes, module })
+}
+
+/// Which object it is, if it looks like one that [`decode`] can decode.
+pub(super) fn inspect(
+    bytes: &[u8],
+    framing: DicomFraming,
+    limits: &DecodeLimits,
+) -> Result<ObjectIdentity, DecodeError> {
+    let Opened { attributes, .. } = open(bytes, framing, limits)?;
+    let uid = |tag, name| attributes.uid(tag).ok_or(DecodeError::Missing(name));
+    Ok(ObjectIdentity {
+        sop_class_uid: uid(tags::SOP_CLASS_UID, "SOPClassUID (0008,0016)")?,
+        sop_instance_uid: uid(tags::SOP_INSTANCE_UID, "SOPInstanceUID (0008,0018)")?,
+    })
+}
+
+/// A data set that came over the network without a file around it, such as an N-ACTION's.
+pub(super) fn data_set(bytes: &[u8], transfer_syntax_uid: &str) -> Result<InMemDicomObject, DecodeError> {
+    outline::read_whole(bytes, transfer_syntax_uid)
+}
+
+/// Decodes a single-frame image.
+pub(super) fn decode(
+    bytes: &[u8],
+    framing: DicomFraming,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
+    let Opened { outline, attributes, module } = open(bytes, framing, limits)?;
     let samples = module.samples(&outline)?;
     let (frame, photometric, voi_applied) = match module.interpretation {
         Interpretation::Gray(photometric) => {
@@ -52,6 +91,7 @@ pub(super) fn decode(
         cols: frame.cols(),
         photometric,
         voi_applied,
+        revision: None,
     };
     Ok(Decoded {
         frame,

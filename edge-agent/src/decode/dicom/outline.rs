@@ -13,6 +13,7 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntax;
 use dicom_encoding::transfer_syntax::{Codec, DataRWAdapter, TransferSyntaxIndex};
+use dicom_object::InMemDicomObject;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_parser::stateful::decode::StatefulDecode;
@@ -133,6 +134,13 @@ fn reader<'a>(bytes: &'a [u8], start: usize, syntax: &TransferSyntax) -> Result<
     let mut source = Cursor::new(bytes);
     source.set_position(start as u64);
     LazyDataSetReader::new_with_ts(source, syntax).map_err(parse_error)
+}
+
+/// Reads a whole data set whose claims of length hold.
+pub(super) fn read_whole(data: &[u8], uid: &str) -> Result<InMemDicomObject, DecodeError> {
+    let syntax = syntax(uid)?;
+    walk(data, syntax)?;
+    InMemDicomObject::read_dataset_with_ts(data, syntax).map_err(parse_error)
 }
 
 /// Checks every claim of length up to the pixel data; gives the end of what stands before it.

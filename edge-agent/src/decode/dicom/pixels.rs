@@ -106,14 +106,7 @@ impl PixelModule {
     pub(super) fn samples(&self, outline: &Outline<'_>) -> Result<Vec<u16>, DecodeError> {
         let compression = Compression::of(outline.syntax)?;
         let bytes = self.bytes(outline, compression)?;
-        let expected =
-            self.rows * self.cols * usize::from(self.samples_per_pixel * (self.bits_allocated / 8));
-        let Some(bytes) = bytes.get(..expected) else {
-            return Err(DecodeError::PixelDataLength {
-                expected: expected as u64,
-                found: bytes.len() as u64,
-            });
-        };
+        let bytes = bytes.get(..self.size()).ok_or_else(|| self.too_short(bytes.len()))?;
         let mut values: Vec<u16> = match self.bits_allocated {
             8 => bytes.iter().map(|&v| u16::from(v)).collect(),
             _ => bytes.chunks_exact(2).map(|v| u16::from_le_bytes([v[0], v[1]])).collect(),
@@ -129,6 +122,26 @@ impl PixelModule {
             Interpretation::Ybr if !decoded_to_rgb => self.pick(&values, planar, |[y, _, _]| y),
             Interpretation::Rgb | Interpretation::Ybr => self.pick(&values, planar, luminance),
         })
+    }
+
+    /// Bytes of the samples without compression.
+    fn size(&self) -> usize {
+        self.rows * self.cols * usize::from(self.samples_per_pixel * (self.bits_allocated / 8))
+    }
+
+    fn too_short(&self, found: usize) -> DecodeError {
+        DecodeError::PixelDataLength { expected: self.size() as u64, found: found as u64 }
+    }
+
+    /// Whether uncompressed pixel data is all there.
+    pub(super) fn check_length(&self, outline: &Outline<'_>) -> Result<(), DecodeError> {
+        match &outline.pixels {
+            Some(PixelData::Native { range, .. }) => {
+                let found = range.end.min(outline.data.len()).saturating_sub(range.start);
+                if found < self.size() { Err(self.too_short(found)) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Little-endian samples as the object stores them, decompressed.

@@ -66,6 +66,7 @@ pub(crate) fn envelope(n: u64) -> ResultEnvelope {
             cols,
             photometric: Photometric::Monochrome2,
             voi_applied: VoiApplied::None,
+            revision: None,
         },
         transform: Letterbox::new(rows, cols, 320),
         model,
@@ -88,9 +89,10 @@ pub(crate) fn envelope(n: u64) -> ResultEnvelope {
 }
 
 pub(super) fn enqueue(store: &Store, n: u64) -> Uuid {
-    let image = store.stage(&n.to_le_bytes()[..], 10).unwrap().commit(None).unwrap().id();
+    let image =
+        store.stage(&n.to_le_bytes()[..], 10).unwrap().commit(crate::store::Origin::Unknown).unwrap().id();
     let envelope = envelope(n);
-    store.enqueue(image, envelope.result_id, &envelope.to_json()).unwrap();
+    store.enqueue(image, envelope.result_id, &[0; 32], &envelope.to_json()).unwrap();
     envelope.result_id
 }
 
@@ -99,7 +101,7 @@ pub(super) fn device() -> DeviceId {
 }
 
 pub(super) fn courier(store: &Store, require_ack: bool) -> Courier {
-    let presence = Presence::new(model(), Some(Signature::Unsigned), vec![]);
+    let presence = Presence::new(model(), Some(Signature::Unsigned), vec![], None);
     Courier {
         store: store.clone(),
         vitals: Arc::new(Vitals::new(presence.boot_id())),

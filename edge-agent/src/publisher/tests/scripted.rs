@@ -103,8 +103,8 @@ async fn a_result_on_which_links_die_lets_others_pass() {
 async fn an_envelope_that_cannot_be_read_is_kept_and_passed_over() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let image = store.stage(&b"x"[..], 10).unwrap().commit(None).unwrap().id();
-    store.enqueue(image, Uuid::from_u128(9), b"{\"schema\":\"9.0\"}").unwrap();
+    let image = store.stage(&b"x"[..], 10).unwrap().commit(crate::store::Origin::Unknown).unwrap().id();
+    store.enqueue(image, Uuid::from_u128(9), &[0; 32], b"{\"schema\":\"9.0\"}").unwrap();
     let b = enqueue(&store, 2);
     assert_eq!(scripted(&store, &[], 1).await, [(b, false)]);
     assert_eq!(store.census().unwrap().results_waiting, 1);
