@@ -9,6 +9,7 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod requant;
 pub(crate) mod rows;
+pub(crate) mod stretch;
 mod versions;
 
 pub(crate) use requant::Requant;
