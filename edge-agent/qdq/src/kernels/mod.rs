@@ -10,6 +10,7 @@ pub(crate) mod depthwise;
 mod requant;
 pub(crate) mod rows;
 pub(crate) mod stretch;
+pub(crate) mod table;
 mod versions;
 
 pub(crate) use requant::Requant;
