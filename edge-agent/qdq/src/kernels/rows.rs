@@ -340,3 +340,29 @@ fn blend_reals_body(to: &mut [f32], first: &[f32], second: &[f32], weight: f32, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn pixels_are_quantized_as_their_planes_are() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            for (channels, width) in [(1, 70), (2, 64), (3, 1), (3, 63), (3, 65), (3, 200), (4, 130), (5, 70)]
+            {
+                let plane = width + 3;
+                let value = |at: usize| if at % 31 == 7 { f32::NAN } else { (at as f32 * 0.7).sin() * 2.0 };
+                let from: Vec<f32> = (0..(channels - 1) * plane + width).map(value).collect();
+                let mut pixels = vec![77; channels * width];
+                quantize_pixels(isa, &mut pixels, channels, &from, plane, 0.0123, 101);
+                for i in 0..channels {
+                    let mut bytes = vec![77; width];
+                    quantize(Isa::Scalar, &mut bytes, 1, &from[i * plane..][..width], 0.0123, 101);
+                    let own = pixels.iter().skip(i).step_by(channels);
+                    assert!(own.eq(&bytes), "{isa}, {i} of {channels}, {width}");
+                }
+            }
+        }
+    }
+}
