@@ -45,7 +45,9 @@ fn quantize_pixels_body(to: &mut [u8], channels: usize, from: &[f32], plane: usi
         3 => quantize_between::<3>(to, from, plane, scale, zero),
         4 => quantize_between::<4>(to, from, plane, scale, zero),
         _ => {
-            (0..channels).for_each(|i| quantize_body(&mut to[i..], channels, &from[i * plane..], scale, zero))
+            for i in 0..channels {
+                quantize_body(&mut to[i..], channels, &from[i * plane..], scale, zero);
+            }
         }
     }
 }

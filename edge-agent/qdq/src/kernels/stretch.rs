@@ -123,9 +123,9 @@ mod tests {
                 let resize = Resize { interpolation: Interpolation::Linear, coordinates, to };
                 let columns = Columns::new(resize.taps(1, input, output));
                 if columns.even.is_some() {
-                    even += 1
+                    even += 1;
                 } else {
-                    others += 1
+                    others += 1;
                 }
                 let from: Vec<f32> = (0..input).map(|at| (at as f32 * 12.9898).sin() * 437.58).collect();
                 let mut plain = vec![f32::NAN; output];
