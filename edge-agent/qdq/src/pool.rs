@@ -1,9 +1,12 @@
 //! Threads that share the bands of an operator's rows.
 //!
 //! An operator takes some tens of microseconds, so the pool's threads look for the next one for a while before they sleep.
-//! One operator runs at a time, whoever calls, so that no more threads compute than the pool has.
+//! One operator runs at a time, whoever calls, so that no more threads compute than the pool has. Every thread begins with a
+//! share of the bands that is its own, the same rows of each operator, so that it finds in its cache what it has made; then it
+//! takes what others have left.
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +40,8 @@ struct Shared {
     stop: AtomicBool,
     task: UnsafeCell<Option<*const Task<'static>>>,
     bands: AtomicUsize,
-    next: AtomicUsize,
+    /// Of every thread's share, the calling one's first, the next band.
+    next: Vec<Counter>,
     /// Workers that may still use the task.
     busy: AtomicUsize,
     failed: AtomicBool,
@@ -45,6 +49,11 @@ struct Shared {
     /// Workers that have begun.
     started: AtomicUsize,
 }
+
+/// A counter with a line of the cache for itself.
+#[derive(Default)]
+#[repr(align(64))]
+struct Counter(AtomicUsize);
 
 // SAFETY: `task` is written while no worker is busy, and read only by busy ones; everything else is atomic.
 unsafe impl Sync for Shared {}
@@ -71,7 +80,7 @@ impl Pool {
             stop: AtomicBool::new(false),
             task: UnsafeCell::new(None),
             bands: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..threads).map(|_| Counter::default()).collect(),
             busy: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             sleeping: (0..others).map(|_| AtomicBool::new(false)).collect(),
@@ -119,7 +128,9 @@ impl Crew {
         // SAFETY: no worker is busy, so that nobody reads it now.
         unsafe { *shared.task.get() = Some(lasting) };
         shared.bands.store(bands, Ordering::Relaxed);
-        shared.next.store(0, Ordering::Relaxed);
+        for (thread, next) in shared.next.iter().enumerate() {
+            next.0.store(shared.share(thread, bands).start, Ordering::Relaxed);
+        }
         shared.failed.store(false, Ordering::Relaxed);
         shared.busy.store(self.workers.len(), Ordering::Relaxed);
         shared.epoch.fetch_add(1, Ordering::SeqCst);
@@ -128,7 +139,7 @@ impl Crew {
                 Thread::unpark(worker.thread());
             }
         }
-        let own = catch_unwind(AssertUnwindSafe(|| shared.take_bands(task)));
+        let own = catch_unwind(AssertUnwindSafe(|| shared.take_bands(0, task)));
         let mut looks = 0;
         while shared.busy.load(Ordering::Acquire) > 0 {
             looks += 1;
@@ -157,14 +168,24 @@ impl Drop for Crew {
 }
 
 impl Shared {
-    fn take_bands(&self, task: &Task<'_>) {
+    fn share(&self, thread: usize, bands: usize) -> Range<usize> {
+        let threads = self.next.len();
+        bands * thread / threads..bands * (thread + 1) / threads
+    }
+
+    /// Runs the bands of a thread's share, then those that are left of the others'.
+    fn take_bands(&self, thread: usize, task: &Task<'_>) {
         let bands = self.bands.load(Ordering::Relaxed);
-        loop {
-            let band = self.next.fetch_add(1, Ordering::Relaxed);
-            if band >= bands {
-                return;
+        let threads = self.next.len();
+        for thread in (thread..threads).chain(0..thread) {
+            let end = self.share(thread, bands).end;
+            loop {
+                let band = self.next[thread].0.fetch_add(1, Ordering::Relaxed);
+                if band >= end {
+                    break;
+                }
+                task(band);
             }
-            task(band);
         }
     }
 
@@ -203,7 +224,7 @@ fn work(shared: &Shared, index: usize) {
         // SAFETY: it was written before the epoch changed, and lives until this worker is no longer busy.
         let task = unsafe { (*shared.task.get()).map(|task| &*task) };
         if let Some(task) = task
-            && catch_unwind(AssertUnwindSafe(|| shared.take_bands(task))).is_err()
+            && catch_unwind(AssertUnwindSafe(|| shared.take_bands(index + 1, task))).is_err()
         {
             shared.failed.store(true, Ordering::Relaxed);
         }

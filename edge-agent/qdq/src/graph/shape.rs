@@ -85,6 +85,8 @@ fn summed(shape: &Shape) -> Result<[usize; 4], String> {
 
 fn matrix(product: &Convolution, input: &Shape) -> Result<Shape, String> {
     match input.split_last() {
+        // They lie as images, whose last dimension is no row of values.
+        _ if input.len() == 4 => Err(format!("its input has the shape {input:?}, as images have")),
         Some((last, rows)) if *last == product.inputs && !rows.is_empty() => {
             Ok(rows.iter().copied().chain([product.outputs]).collect())
         }

@@ -9,6 +9,8 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod requant;
 pub(crate) mod rows;
+pub(crate) mod stretch;
+pub(crate) mod table;
 mod versions;
 
 pub(crate) use requant::Requant;

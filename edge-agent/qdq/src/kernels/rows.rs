@@ -3,7 +3,9 @@
 //! all sets give the same.
 
 use super::requant::round;
+use super::stretch::between;
 use super::versions;
+use crate::graph::Tap;
 
 /// Channels that are computed together.
 const CHUNK: usize = 32;
@@ -23,6 +25,46 @@ fn quantize_body(to: &mut [u8], step: usize, from: &[f32], scale: f32, zero: u8)
         to.iter_mut().zip(from).for_each(|(to, x)| *to = byte(*x));
     } else {
         to.iter_mut().step_by(step).zip(from).for_each(|(to, x)| *to = byte(*x));
+    }
+}
+
+/// Columns that are quantized before they are put between each other.
+const COLUMNS: usize = 64;
+
+versions! {
+    /// Planes of real numbers, `plane` numbers apart, to pixels of as many bytes.
+    pub(crate) fn quantize_pixels(to: &mut [u8], channels: usize, from: &[f32], plane: usize, scale: f32, zero: u8)
+        = quantize_pixels_body
+}
+
+#[inline(always)]
+fn quantize_pixels_body(to: &mut [u8], channels: usize, from: &[f32], plane: usize, scale: f32, zero: u8) {
+    match channels {
+        1 => quantize_body(to, 1, from, scale, zero),
+        2 => quantize_between::<2>(to, from, plane, scale, zero),
+        3 => quantize_between::<3>(to, from, plane, scale, zero),
+        4 => quantize_between::<4>(to, from, plane, scale, zero),
+        _ => {
+            for i in 0..channels {
+                quantize_body(&mut to[i..], channels, &from[i * plane..], scale, zero);
+            }
+        }
+    }
+}
+
+/// Plane by plane into a buffer, and from there to pixels: both are loops that become vectors.
+#[inline(always)]
+fn quantize_between<const CHANNELS: usize>(to: &mut [u8], from: &[f32], plane: usize, scale: f32, zero: u8) {
+    let pixels = to.as_chunks_mut::<CHANNELS>().0;
+    for (part, pixels) in pixels.chunks_mut(COLUMNS).enumerate() {
+        let mut bytes = [[0; COLUMNS]; CHANNELS];
+        for (i, bytes) in bytes.iter_mut().enumerate() {
+            let from = &from[i * plane + part * COLUMNS..][..pixels.len()];
+            quantize_body(bytes, 1, from, scale, zero);
+        }
+        for (x, pixel) in pixels.iter_mut().enumerate() {
+            *pixel = std::array::from_fn(|i| bytes[i][x]);
+        }
     }
 }
 
@@ -47,8 +89,11 @@ pub(crate) struct Sum {
 impl Sum {
     #[inline(always)]
     fn of(self, zero: u8, clamp: (u8, u8)) -> impl Fn(u8, u8) -> u8 {
-        let ([za, zb], [ra, rb]) = (self.zeros.map(f32::from), self.ratios);
-        move |a, b| round((f32::from(a) - za) * ra + (f32::from(b) - zb) * rb, zero, clamp)
+        // A byte is the last bits of a number of 2²³ and more: or is cheaper than a conversion, and as exact.
+        const HIGH: f32 = 8_388_608.0;
+        let number = |byte: u8| f32::from_bits(HIGH.to_bits() | u32::from(byte));
+        let ([za, zb], [ra, rb]) = (self.zeros.map(number), self.ratios);
+        move |a, b| round((number(a) - za) * ra + (number(b) - zb) * rb, zero, clamp)
     }
 }
 
@@ -115,9 +160,14 @@ impl PoolRow<'_> {
     /// The first column that a window sees, and how many.
     #[inline(always)]
     fn seen(&self, x: usize) -> (usize, usize) {
+        // A division takes longer than a pixel's channels.
+        let taps = |columns: usize| match self.dilation {
+            1 => columns,
+            dilation => columns.div_ceil(dilation),
+        };
         let start = x * self.stride;
-        let outside = self.pad.saturating_sub(start).div_ceil(self.dilation);
-        let end = (self.columns + self.pad).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let outside = taps(self.pad.saturating_sub(start));
+        let end = taps((self.columns + self.pad).saturating_sub(start)).min(self.kernel);
         (start + outside * self.dilation - self.pad, end.saturating_sub(outside))
     }
 
@@ -167,12 +217,48 @@ versions! {
 fn max_pool_body(row: &mut PoolRow<'_>) {
     for x in 0..row.width {
         let seen = row.seen(x);
+        let (tap, rows) = (row.dilation * row.pixel, if seen.1 == 0 { 0 } else { row.rows });
         for first in (0..row.channels).step_by(CHUNK) {
-            let channels = (row.channels - first).min(CHUNK);
-            let most = row.fold(seen, first, 0, u8::max);
-            row.output[x * row.step + first..][..channels].copy_from_slice(&most[..channels]);
+            let output = &mut row.output[x * row.step + first..];
+            let start = row.first + seen.0 * row.pixel + first;
+            let starts = (0..rows).map(|at| start + at * row.row);
+            let bytes = |start: usize, at: usize| &row.input[start + at * tap..];
+            match output.first_chunk_mut::<CHUNK>() {
+                Some(output) if row.channels - first >= CHUNK => {
+                    *output = [0; CHUNK];
+                    for start in starts {
+                        // Mostly three columns: they are joined in a register.
+                        if seen.1 == 3 {
+                            let joined = greater(greater(*output, bytes(start, 0)), bytes(start, 1));
+                            *output = greater(joined, bytes(start, 2));
+                        } else {
+                            (0..seen.1).for_each(|at| *output = greater(*output, bytes(start, at)));
+                        }
+                    }
+                }
+                _ => {
+                    let output = &mut output[..row.channels - first];
+                    output.fill(0);
+                    for start in starts {
+                        for at in 0..seen.1 {
+                            let bytes = bytes(start, at);
+                            output.iter_mut().zip(bytes).for_each(|(most, byte)| *most = (*most).max(*byte));
+                        }
+                    }
+                }
+            }
         }
     }
+}
+
+/// The greater one of each two of the first bytes.
+#[inline(always)]
+fn greater(mut most: [u8; CHUNK], bytes: &[u8]) -> [u8; CHUNK] {
+    let bytes = &bytes[..CHUNK];
+    for i in 0..CHUNK {
+        most[i] = most[i].max(bytes[i]);
+    }
+    most
 }
 
 /// What a mean is made of.
@@ -205,14 +291,6 @@ fn average_pool_body(row: &mut PoolRow<'_>, mean: Mean, rows: usize, columns: &[
             }
         }
     }
-}
-
-/// Between two columns: `first × (1 − weight) + second × weight`.
-pub(crate) use crate::graph::Tap;
-
-#[inline(always)]
-fn between(first: f32, second: f32, weight: f32) -> f32 {
-    first * (1.0 - weight) + second * weight
 }
 
 versions! {
@@ -265,9 +343,28 @@ fn blend_reals_body(to: &mut [f32], first: &[f32], second: &[f32], weight: f32, 
     }
 }
 
-/// Between columns of a row of numbers.
-pub(crate) fn widen_reals(to: &mut [f32], columns: &[Tap], from: impl Fn(usize) -> f32) {
-    for (to, tap) in to.iter_mut().zip(columns) {
-        *to = between(from(tap.first), from(tap.second), tap.weight);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn pixels_are_quantized_as_their_planes_are() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            for (channels, width) in [(1, 70), (2, 64), (3, 1), (3, 63), (3, 65), (3, 200), (4, 130), (5, 70)]
+            {
+                let plane = width + 3;
+                let value = |at: usize| if at % 31 == 7 { f32::NAN } else { (at as f32 * 0.7).sin() * 2.0 };
+                let from: Vec<f32> = (0..(channels - 1) * plane + width).map(value).collect();
+                let mut pixels = vec![77; channels * width];
+                quantize_pixels(isa, &mut pixels, channels, &from, plane, 0.0123, 101);
+                for i in 0..channels {
+                    let mut bytes = vec![77; width];
+                    quantize(Isa::Scalar, &mut bytes, 1, &from[i * plane..][..width], 0.0123, 101);
+                    let own = pixels.iter().skip(i).step_by(channels);
+                    assert!(own.eq(&bytes), "{isa}, {i} of {channels}, {width}");
+                }
+            }
+        }
     }
 }

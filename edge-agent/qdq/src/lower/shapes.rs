@@ -152,7 +152,8 @@ impl Op {
     fn has_no_form_of(&self, inputs: &[&Shape]) -> Option<String> {
         let rank = inputs.first()?.len();
         let fits = match self {
-            Self::Convolution(Convolution { matrix: true, .. }) => rank >= 2,
+            // Four dimensions lie as images, whose last one is no row of values.
+            Self::Convolution(Convolution { matrix: true, .. }) => rank >= 2 && rank != 4,
             Self::Convolution(_)
             | Self::RealConvolution(_)
             | Self::MaxPool(_)

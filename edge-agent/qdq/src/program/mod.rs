@@ -21,8 +21,8 @@ use crate::{Isa, graph};
 
 pub(crate) use frame::Frame;
 
-/// Rows of bands for each thread, so that a thread that is kept off its core leaves its share to others.
-const BANDS_A_THREAD: usize = 4;
+/// The most bands for each thread: several, so that one that is kept off its core leaves its share to others.
+const BANDS_A_THREAD: usize = 8;
 /// Work of less, in about cycles, is not worth waking a thread.
 const LEAST_WORK: usize = 20_000;
 
@@ -178,12 +178,22 @@ impl Named {
     fn run(&self, frame: &Frame<'_>, pool: &Pool) {
         let lines = self.step.lines();
         let threads = if self.step.work() < LEAST_WORK { 1 } else { pool.threads() };
-        let bands =
-            if threads == 1 { 1 } else { lines.min(BANDS_A_THREAD * threads).min(self.step.most_bands()) };
-        pool.run(bands.min(lines), &|band| {
+        let bands = bands(lines, threads, self.step.most_bands());
+        pool.run(bands, &|band| {
             self.step.run(frame, lines * band / bands..lines * (band + 1) / bands, band);
         });
     }
+}
+
+/// Into how many bands lines are cut: as many as may be of those numbers that leave the fewest lines to the thread that has
+/// most. (Eight bands of 20 lines on two threads are 11 lines for one of them.)
+fn bands(lines: usize, threads: usize, most: usize) -> usize {
+    let most = most.min(lines);
+    if threads == 1 {
+        return most.min(1);
+    }
+    let longest = |bands: &usize| bands.div_ceil(threads) * lines.div_ceil(*bands);
+    (1..=most.min(BANDS_A_THREAD * threads)).rev().min_by_key(longest).unwrap_or(0)
 }
 
 fn quant(island: &Island, value: graph::ValueId) -> Option<graph::Quant> {

@@ -186,6 +186,41 @@ fn sums_that_overflow_are_left_to_tract() {
     assert!(distance(&run(lowered.into_model(), &inputs)[0], &plainly(&model, &inputs)[0]) < 0.0101);
 }
 
+/// Found by damaging graphs: an image lies with its channels last, so that its last dimension is no row of values.
+#[test]
+fn matrix_products_of_images_are_left_to_tract() {
+    let mut build = Build::default();
+    let image = build.image([1, 5, 4, 5]);
+    let image = build.pair(&image, 0.01, 120);
+    let values: Vec<i32> = (0..35).map(|i| i * 37 % 101 - 50).collect();
+    let weights = build.weights(&[5, 7], &values, 0.004);
+    let product = build.node("MatMul", &[&image, &weights], vec![]);
+    let product = build.pair(&product, 0.01, 120);
+    build.output(&product, DataType::Float);
+    let model = build.model();
+    let inputs = [crate::image(&[1, 5, 4, 5])];
+    let lowered = lowered(&model);
+    let left = lowered.report().to_string();
+    assert!(left.contains("MatMul") && left.contains("its input has the shape [1, 5, 4, 5]"), "{left}");
+    assert!(distance(&run(lowered.into_model(), &inputs)[0], &plainly(&model, &inputs)[0]) < 0.0101);
+}
+
+/// Found by damaging graphs: a window of one pixel moves over the same pixels unless there are pads behind them.
+#[test]
+fn windows_of_one_pixel_may_be_padded() {
+    for pads in [[0, 0, 2, 0], [0, 0, 0, 9], [1, 2, 0, 0], [0, 0, 9, 9]] {
+        let values: Vec<i32> = (0..12).map(|i| i * 37 % 101 - 50).collect();
+        let mut build = Build::default();
+        let image = build.image([2, 3, 5, 4]);
+        let image = build.pair(&image, 0.009, 120);
+        let weights = build.weights(&[4, 3, 1, 1], &values, 0.004);
+        let made = build.node("Conv", &[&image, &weights], vec![ints("pads", &pads)]);
+        let made = build.pair(&made, 0.011, 100);
+        build.output(&made, DataType::Float);
+        whole(&build.model(), &[2, 3, 5, 4], 0.011);
+    }
+}
+
 /// One operator of a quantized image, which is quantized again.
 fn single(
     kind: &str,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers too")]
 
+mod alone;
 mod build;
 mod ends;
 mod errors;

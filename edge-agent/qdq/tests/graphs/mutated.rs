@@ -1,4 +1,4 @@
-//! No damage to a graph makes lowering panic.
+//! No damage to a graph makes lowering panic, or the run of what is lowered as a whole.
 
 use qdq::{Options, lower};
 use tract_onnx::pb::tensor_proto::DataType;
@@ -6,6 +6,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::{GraphProto, ModelProto, type_proto};
 use tract_onnx::prelude::Framework;
 
+use crate::alone::{is_small, runs_alone};
 use crate::build::{Build, f32s, int, ints, text};
 use crate::errors;
 
@@ -26,7 +27,8 @@ impl Numbers {
 
     fn odd(&mut self) -> i64 {
         let next = self.next();
-        [0, 1, -1, 2, 3, 1 << 20, 1 << 40, i64::MAX, i64::MIN, next as i64][self.below(10)]
+        let small = (next % 20) as i64;
+        [0, 1, -1, 2, 3, small, small, 1 << 20, 1 << 40, i64::MAX, i64::MIN, next as i64][self.below(12)]
     }
 }
 
@@ -71,10 +73,15 @@ fn all() -> ModelProto {
 fn damage(graph: &mut GraphProto, numbers: &mut Numbers) {
     let at = numbers.below(graph.node.len());
     let names: Vec<String> = graph.node.iter().flat_map(|node| node.output.clone()).collect();
-    let kinds: Vec<String> = graph.node.iter().map(|node| node.op_type.clone()).collect();
     let initializers = graph.initializer.len();
     match numbers.below(10) {
-        0 => graph.node[at].op_type.clone_from(&kinds[numbers.below(kinds.len())]),
+        0 => {
+            let other = graph.node[numbers.below(graph.node.len())].clone();
+            graph.node[at].op_type = other.op_type;
+            if numbers.below(2) == 0 {
+                graph.node[at].attribute = other.attribute;
+            }
+        }
         1 => drop(graph.node.remove(at)),
         2 => {
             let name = names[numbers.below(names.len())].clone();
@@ -133,21 +140,24 @@ fn damaged_graphs_do_not_panic() {
     let whole = [errors::conv().model(), all()];
     assert_eq!(lower(&whole[1], &Options::default()).unwrap().report().left.len(), 1);
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
-    let (mut sound, mut refused) = (0, 0);
+    let (mut sound, mut run, mut refused) = (0, 0, 0);
     for _ in 0..4000 {
         let mut model = whole[numbers.below(2)].clone();
         for _ in 0..=numbers.below(3) {
             damage(model.graph.as_mut().unwrap(), &mut numbers);
         }
         match lower(&model, &Options::default()) {
-            Ok(_) => sound += 1,
+            Ok(lowered) => {
+                sound += 1;
+                run += usize::from(is_small(&lowered) && runs_alone(&lowered));
+            }
             Err(error) => {
                 assert!(error.to_string().len() < 2000);
                 refused += 1;
             }
         }
     }
-    assert!(sound > 500 && refused > 500, "{sound} sound, {refused} refused");
+    assert!(sound > 500 && run > 100 && refused > 500, "{sound} sound, {run} run, {refused} refused");
 }
 
 #[test]

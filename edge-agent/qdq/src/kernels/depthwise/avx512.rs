@@ -29,40 +29,53 @@ pub(super) unsafe fn row(row: &mut Row<'_>) {
     row.pixels(|row, x, taps| unsafe { pixel(row, x, &taps[..row.weights.taps().next_multiple_of(GROUP)]) });
 }
 
-/// Taps of the window that nearly all depthwise convolutions have, 3 × 3: its weights stay in registers.
+/// Taps of the window that nearly all depthwise convolutions have, 3 × 3: its weights stay in registers. A group of them is
+/// a column ([`super::pack`]).
 const TAPS: usize = 9;
+const COLUMNS: usize = 3;
 
 /// # Safety
 /// The row fits and has the pixels, whose windows of 9 taps are one step apart in the input.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn run(row: &mut Row<'_>, x: usize, count: usize) {
-    const GROUPS: usize = TAPS.div_ceil(GROUP);
     let weights = row.weights;
     let channels = weights.channels();
     let taps = row.pointers(x);
     let advance = row.stride * row.pixel;
+    // Whether a pixel's second and third column are the first and second of the next pixel.
+    let shared = [0, 1, 3, 4, 6, 7].into_iter().all(|tap| taps[tap].wrapping_add(advance) == taps[tap + 1]);
     for (chunk, first) in (0..channels).step_by(CHUNK).enumerate() {
         let mask = mask(channels - first);
         // SAFETY: weights, biases and scales of whole chunks are there; of a pixel, the channels that it has.
         unsafe {
-            let packed = weights.data.as_ptr().add(chunk * GROUPS * 256);
-            let packed: [[__m512i; 4]; GROUPS] = std::array::from_fn(|group| {
+            let packed = weights.data.as_ptr().add(chunk * COLUMNS * 256);
+            let packed: [[__m512i; 4]; COLUMNS] = std::array::from_fn(|group| {
                 std::array::from_fn(|q| _mm512_loadu_si512(packed.add(256 * group + 64 * q).cast()))
             });
-            for i in 0..count {
+            let column = |i: usize, column: usize| {
+                let load =
+                    |tap: usize| _mm512_maskz_loadu_epi8(mask, taps[tap].add(i * advance + first).cast());
+                let none = _mm512_setzero_si512();
+                interleave([load(column), load(column + 3), load(column + 6), none])
+            };
+            let pixel = |row: &mut Row<'_>, i: usize, columns: [[__m512i; 4]; COLUMNS]| {
                 let mut sums = bias(row, first);
-                for (group, packed) in packed.iter().enumerate() {
-                    let load = |tap: usize| match GROUP * group + tap {
-                        // What is filled up has no weight.
-                        tap if tap >= TAPS => _mm512_setzero_si512(),
-                        tap => _mm512_maskz_loadu_epi8(mask, taps[tap].add(i * advance + first).cast()),
-                    };
-                    let bytes = interleave([load(0), load(1), load(2), load(3)]);
+                for (bytes, packed) in columns.iter().zip(&packed) {
                     for q in 0..4 {
                         sums[q] = _mm512_dpbusd_epi32(sums[q], bytes[q], packed[q]);
                     }
                 }
                 store(row, x + i, first, mask, sums);
+            };
+            if shared {
+                let (mut a, mut b) = (column(0, 0), column(0, 1));
+                for i in 0..count {
+                    let c = column(i, 2);
+                    pixel(row, i, [a, b, c]);
+                    (a, b) = (b, c);
+                }
+            } else {
+                (0..count).for_each(|i| pixel(row, i, [column(i, 0), column(i, 1), column(i, 2)]));
             }
         }
     }
@@ -116,9 +129,14 @@ unsafe fn store(row: &mut Row<'_>, x: usize, first: usize, mask: u64, sums: [__m
             let scale = _mm512_loadu_ps(scale.add(16 * q));
             *steps = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale));
         }
-        let low = _mm512_adds_epi16(_mm512_packs_epi32(steps[0], steps[1]), zero);
-        let high = _mm512_adds_epi16(_mm512_packs_epi32(steps[2], steps[3]), zero);
-        let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), least), most);
+        let (low, high) = (_mm512_packs_epi32(steps[0], steps[1]), _mm512_packs_epi32(steps[2], steps[3]));
+        // Packing saturates, which is all the clamping that layers behind a Relu need.
+        let bytes = if weights.zero == 0 && weights.clamp == (0, 255) {
+            _mm512_packus_epi16(low, high)
+        } else {
+            let bytes = _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
+            _mm512_min_epu8(_mm512_max_epu8(bytes, least), most)
+        };
         _mm512_mask_storeu_epi8(row.output.as_mut_ptr().add(x * row.step + first).cast(), mask, bytes);
     }
 }

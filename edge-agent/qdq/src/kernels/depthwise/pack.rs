@@ -40,6 +40,18 @@ impl Order {
             }
         }
     }
+
+    /// The taps in the order of their groups, and what fills those up.
+    fn taps(&self, taps: usize) -> Vec<Option<usize>> {
+        if self.group == 4 && taps == 9 {
+            // Of 3 × 3, each column by itself, so that the next pixel uses it again.
+            return [0, 1, 2]
+                .into_iter()
+                .flat_map(|at| [Some(at), Some(at + 3), Some(at + 6), None])
+                .collect();
+        }
+        (0..taps.next_multiple_of(self.group)).map(|tap| Some(tap).filter(|tap| *tap < taps)).collect()
+    }
 }
 
 impl Weights {
@@ -56,10 +68,11 @@ impl Weights {
         for chunk in 0..chunks {
             let channel =
                 |at: usize| Some(chunk * order.chunk + (order.channel)(at)).filter(|c| *c < channels);
-            for first in (0..taps).step_by(order.group) {
+            for group in order.taps(taps).chunks(order.group) {
                 for at in 0..order.chunk {
-                    let tap = |tap: usize| channel(at).filter(|_| tap < taps).map_or(0, |c| weight(c, tap));
-                    data.extend((first..first + order.group).map(tap));
+                    let own =
+                        |tap: &Option<usize>| channel(at).zip(*tap).map_or(0, |(c, tap)| weight(c, tap));
+                    data.extend(group.iter().map(own));
                 }
             }
             bias.extend((0..order.chunk).map(|at| channel(at).map_or(0, |c| requant.bias[c])));

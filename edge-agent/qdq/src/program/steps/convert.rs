@@ -41,7 +41,10 @@ impl Step for Quantize {
                 let (n, y) = (line / h, line % h);
                 let to = frame.row_mut(&self.to, n, y);
                 let start = n * image + y * row;
-                if column == 1 {
+                if column == 1 && self.to.pixel == c {
+                    let planes = &from[start..start + (c - 1) * channel + w];
+                    rows::quantize_pixels(self.isa, to, c, planes, channel, scale, zero);
+                } else if column == 1 {
                     for i in 0..c {
                         let plane = &from[start + i * channel..][..w];
                         rows::quantize(self.isa, &mut to[i..], self.to.pixel, plane, scale, zero);

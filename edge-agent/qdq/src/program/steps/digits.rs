@@ -63,8 +63,9 @@ impl Digits {
 
     /// An output from the sums of its digits.
     pub(super) fn join(&self, output: usize, sums: [i32; DIGITS]) -> f32 {
-        let sum = sums.iter().fold(0, |sum, digit| sum * BASE + i64::from(*digit));
-        (sum as f64 * self.step[output] + f64::from(self.bias[output])) as f32
+        // Whole numbers below 2⁴⁷: each step is exact.
+        let sum = sums.iter().fold(0.0, |sum, digit| sum * BASE as f64 + f64::from(*digit));
+        (sum * self.step[output] + f64::from(self.bias[output])) as f32
     }
 }
 

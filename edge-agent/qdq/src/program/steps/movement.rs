@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use super::{Build, Frame, Step};
+use crate::Isa;
 use crate::graph::Shape;
+use crate::kernels::table;
 use crate::program::place::Image;
 
 /// Pixels to pixels of the same grid.
 #[derive(Debug)]
 struct Pixels {
+    isa: Isa,
     parts: Vec<Part>,
     /// What the parts lie in, if they lie above or beside each other: its margins are filled when all are there.
     whole: Option<Image>,
@@ -24,7 +27,11 @@ struct Part {
 
 pub(super) fn table(build: &Build<'_>, table: &[u8; 256]) -> Result<Box<dyn Step>, String> {
     let (from, to) = (build.input()?.image()?.clone(), build.output.image()?.clone());
-    Ok(Box::new(Pixels { parts: vec![Part { from, to, table: Some(Box::new(*table)) }], whole: None }))
+    Ok(Box::new(Pixels {
+        isa: build.isa,
+        parts: vec![Part { from, to, table: Some(Box::new(*table)) }],
+        whole: None,
+    }))
 }
 
 /// Parts that do not lie in their place already.
@@ -52,7 +59,7 @@ pub(super) fn concat(
     let whole_rows = rank == 4 || axis + 1 == rank || axis == 0;
     if whole_rows {
         let beside = rank == 4 && axis >= 2;
-        return Ok(Box::new(Pixels { parts, whole: beside.then(|| whole.clone()) }));
+        return Ok(Box::new(Pixels { isa: build.isa, parts, whole: beside.then(|| whole.clone()) }));
     }
     Ok(Box::new(Values { moves: parts.into_iter().map(Move::of).collect() }))
 }
@@ -72,7 +79,7 @@ fn part(whole: &Image, axis: usize, size: usize, start: usize) -> Image {
 }
 
 impl Pixels {
-    fn row(frame: &Frame<'_>, part: &Part, n: usize, y: usize) {
+    fn row(isa: Isa, frame: &Frame<'_>, part: &Part, n: usize, y: usize) {
         let Part { from, to, table } = part;
         // SAFETY: a step does not write what it reads, and the lines are this band's.
         let (input, output) = unsafe { (frame.bytes(from), frame.row_mut(to, n, y)) };
@@ -85,7 +92,7 @@ impl Pixels {
             let to = &mut output[x * to.pixel..][..bytes];
             match table {
                 None => to.copy_from_slice(from),
-                Some(table) => to.iter_mut().zip(from).for_each(|(to, byte)| *to = table[usize::from(*byte)]),
+                Some(table) => table::look_up(isa, to, from, table),
             }
         }
     }
@@ -112,7 +119,7 @@ impl Step for Pixels {
                 if self.whole.is_some() { 0..grid.rows() } else { lines.start..lines.end.min(grid.rows()) };
             for line in lines {
                 let (n, y) = (line / grid.h, line % grid.h);
-                Self::row(frame, part, n, y);
+                Self::row(self.isa, frame, part, n, y);
                 // SAFETY: the lines are this band's.
                 unsafe { frame.fill_margins(&part.to, n, y) };
             }

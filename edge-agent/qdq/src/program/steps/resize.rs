@@ -6,18 +6,19 @@ use super::{Build, Frame, SCRATCH_BANDS, Step, band_bytes};
 use crate::Isa;
 use crate::graph::{Interpolation, Quant, Resize, Tap};
 use crate::kernels::rows;
+use crate::kernels::stretch::{self, Columns};
 use crate::program::place::{Grid, Image, Place, Reals};
 
 /// Sources of the output's rows and columns.
 #[derive(Debug)]
 struct Taps {
     rows: Vec<Tap>,
-    columns: Vec<Tap>,
+    columns: Columns,
 }
 
 impl Taps {
     fn of(resize: &Resize, from: Grid, to: Grid) -> Self {
-        Self { rows: resize.taps(0, from.h, to.h), columns: resize.taps(1, from.w, to.w) }
+        Self { rows: resize.taps(0, from.h, to.h), columns: Columns::new(resize.taps(1, from.w, to.w)) }
     }
 }
 
@@ -80,7 +81,7 @@ impl Step for Nearest {
             // SAFETY: a step does not write what it reads, and the lines are this band's.
             unsafe {
                 let (input, output) = (&frame.bytes(&self.from)[start..], frame.row_mut(&self.to, n, y));
-                for (x, tap) in self.taps.columns.iter().enumerate() {
+                for (x, tap) in self.taps.columns.taps().iter().enumerate() {
                     let pixel = &input[tap.first * self.from.pixel..][..grid.c];
                     output[x * self.to.pixel..][..grid.c].copy_from_slice(pixel);
                 }
@@ -150,7 +151,7 @@ impl Step for Bytes {
                 let start = self.from.row_start(n, row) - self.from.span.start;
                 let to = &mut own[place * w * c..][..w * c];
                 let (pixel, zero) = (self.from.pixel, self.from.zero);
-                rows::widen_bytes(self.isa, to, &input[start..], pixel, c, zero, &self.taps.columns);
+                rows::widen_bytes(self.isa, to, &input[start..], pixel, c, zero, self.taps.columns.taps());
             });
             let [first, second] = places.map(|place| &own[place * w * c..][..w * c]);
             // SAFETY: the lines are this band's.
@@ -203,16 +204,17 @@ impl Planes {
                 let bytes = unsafe { frame.bytes(image) };
                 let start = image.row_start(n, row) - image.span.start + channel;
                 let zero = f32::from(quant.zero);
-                rows::widen_reals(to, &self.taps.columns, |column| {
+                stretch::widen(to, self.taps.columns.taps(), |column| {
                     f32::from(bytes[start + column * image.pixel]) - zero
                 });
             }
             Source::Reals(reals) => {
-                let [by_n, by_row, by_column, by_channel] = reals.steps();
+                let [by_n, by_row, _, by_channel] = reals.steps();
                 let start = n * by_n + channel * by_channel + row * by_row;
+                let columns = Grid::of(&reals.shape).w;
                 // SAFETY: a step does not write what it reads.
-                let values = unsafe { &frame.reals(reals)[start..] };
-                rows::widen_reals(to, &self.taps.columns, |column| values[column * by_column]);
+                let values = unsafe { &frame.reals(reals)[start..start + columns] };
+                stretch::widen_reals(self.isa, to, values, &self.taps.columns);
             }
         }
     }

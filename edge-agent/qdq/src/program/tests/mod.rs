@@ -86,3 +86,11 @@ proptest! {
         check(seed, size, false)?;
     }
 }
+
+#[test]
+fn bands_share_lines_evenly() {
+    assert_eq!([1, 20, 17, 160, 3].map(|lines| bands(lines, 2, usize::MAX)), [1, 10, 6, 16, 3]);
+    // Memory for eight bands only.
+    assert_eq!([20, 80].map(|lines| bands(lines, 2, 8)), [4, 8]);
+    assert_eq!((bands(0, 2, 8), bands(0, 1, 8), bands(9, 1, 8), bands(9, 3, 1)), (0, 0, 1, 1));
+}

@@ -139,12 +139,12 @@ impl Net {
             1 => Pads::SameUpper,
             2 => Pads::SameLower,
             3 => Pads::Explicit([half(0), half(1), half(0), half(1)]),
-            _ => Pads::Explicit([
-                d.below(half(0) + 1),
-                d.below(half(1) + 1),
-                d.below(half(0) + 1),
-                d.below(half(1) + 1),
-            ]),
+            _ => {
+                // Convolutions may see nothing of the image at all.
+                let more = if pools { 1 } else { 1 + d.pick(&[0, 0, 2, 8]) };
+                let sides = [half(0), half(1), half(0), half(1)];
+                Pads::Explicit(sides.map(|half| d.below(half + more)))
+            }
         };
         let dilations = if pools { [1; 2] } else { [dilation, d.pick(&[1, dilation])] };
         Window {

@@ -86,7 +86,9 @@ fn dense(build: &Build<'_>, convolution: &Convolution, meaning: Meaning) -> Resu
         }
     });
     let residual = Added::of(build)?;
-    let unmoved = window.kernel == [1; 2] && window.strides == [1; 2] && begin == [0; 2];
+    // Pads behind the image make more pixels of it.
+    let same = (from.grid.h, from.grid.w) == (grid.h, grid.w);
+    let unmoved = window.kernel == [1; 2] && window.strides == [1; 2] && begin == [0; 2] && same;
     let long = unmoved
         && is_tight(&from)
         && residual.as_ref().is_none_or(|added| is_tight(&added.image))

@@ -19,8 +19,8 @@ use crate::program::place::{Grid, Image, Place, Reals};
 
 /// Bytes of weights that are gone through for all rows of a band before the next: half of a second-level cache.
 const CACHED_WEIGHTS: usize = 448 << 10;
-/// Pixels at a time where rows are one long row.
-const PIXELS_A_LINE: usize = 96;
+/// Pixels at a time where rows are one long row: whole tiles, and few enough for threads to share a small image.
+const PIXELS_A_LINE: usize = 24;
 /// Of fewer pixels than this, threads share the outputs.
 const FEW_PIXELS: usize = 24;
 
