@@ -20,6 +20,16 @@ pub enum RunError {
     /// Credentials for the broker.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The monitoring listener.
+    #[error(
+        "failed to listen on {listen} (`http.listen`): {source}; is it another program's, or no address of this machine?"
+    )]
+    Http {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The system refused signal handlers.
     #[error("failed to install signal handlers: {0}")]
     Signals(std::io::Error),
@@ -37,7 +47,7 @@ impl ExitStatus for RunError {
             Self::Model(ModelError::Engine(error)) => error.exit(),
             Self::Bundle(_) | Self::Model(ModelError::Golden(_)) => Exit::Bundle,
             Self::Store(_) => Exit::Storage,
-            Self::Publish(_) => Exit::Config,
+            Self::Publish(_) | Self::Http { .. } => Exit::Config,
             Self::Signals(_) | Self::Thread(_) | Self::StageDied(_) => Exit::Internal,
         }
     }

@@ -33,6 +33,8 @@ mod error;
 mod files;
 mod ids;
 mod outbox;
+mod probe;
+mod queue;
 mod recovery;
 mod schema;
 mod spool;
@@ -54,7 +56,7 @@ pub use census::{Census, ImageRecord, ImageState};
 pub use error::StoreError;
 pub use files::{DurableFile, FileSystem, OsFiles};
 pub use ids::{Fingerprint, ImageId};
-pub use outbox::{Due, Enqueued, Next};
+pub use outbox::{Due, Enqueued, Lane, Next};
 pub use spool::{Accepted, Analysis, MAX_ATTEMPTS, Staged};
 pub use taken::Taken;
 
@@ -116,6 +118,11 @@ impl Store {
             Ok(result) => result,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// A panic under the lock rolled its transaction back, so the connection is as good as before.
