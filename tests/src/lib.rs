@@ -7,12 +7,14 @@ mod agent;
 mod data;
 mod mosquitto;
 mod python;
+mod site;
 mod subscriber;
 
 pub use agent::{Agent, AgentSetup};
 pub use data::{phantom_png, real_data, shipped_bundle, workspace};
 pub use mosquitto::Mosquitto;
 pub use python::python;
+pub use site::Site;
 pub use subscriber::Subscriber;
 
 use std::time::{Duration, Instant};

@@ -68,12 +68,12 @@ impl Drop for Mosquitto {
 }
 
 /// Debian keeps it out of users' search path.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let system = Path::new("/usr/sbin/mosquitto");
     if system.exists() { system.to_owned() } else { "mosquitto".into() }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback interface has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

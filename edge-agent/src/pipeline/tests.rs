@@ -307,7 +307,7 @@ async fn an_image_on_which_the_engine_hangs_is_a_fault_until_it_ends() {
     let (device, broker) = (Device::new(), broker());
     let mut results = subscribe(broker, &Channel::Result).await;
     let shutdown = CancellationToken::new();
-    let (hold, hang) = std::sync::mpsc::channel();
+    let (hold, hang) = std::sync::mpsc::sync_channel(1);
     let faulty = device.faulty([Fault::Hang(hang)]);
     let pipeline = Pipeline::start_with(device.config(broker), faulty, shutdown.clone()).await.unwrap();
     let far = std::time::Instant::now() + Duration::from_secs(3600);

@@ -141,6 +141,27 @@ async fn a_lost_puback_means_a_replay_under_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_is_heard_is_given_up_for_another() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let broker = broker();
+    let proxy = Proxy::start(Some(broker)).await;
+    let mut results = subscribe(broker, &Channel::Result).await;
+    let mut health = subscribe(broker, &Channel::Health).await;
+    let running = start(&store, proxy.address, |_| {});
+    next(&mut health).await;
+    // The connection stays open, but no answer comes through any more.
+    proxy.deafen();
+    let id = enqueue(&store, 1);
+    running.wake.notify_one();
+    assert_eq!(result(&mut results).await.result_id, id);
+    let again = result(&mut results).await;
+    assert_eq!((again.result_id, again.replayed), (id, true));
+    until_empty(&store).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn brokers_may_be_away_and_wiped_and_nothing_is_lost() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
