@@ -125,7 +125,9 @@ central)
     program cxr-central
     unit cxr-central
     credentials chexseg-central central central
-    configuration deploy/central.example.toml /etc/chexseg/central.toml -e "$(value host "$1")" -e "$(tls central)"
+    # Without a PACS: whoever has one adds it.
+    configuration deploy/central.example.toml /etc/chexseg/central.toml -e '/^\[pacs\]/,/^$/d' -e "$(value host "$1")" \
+        -e "$(tls central)"
     system systemctl enable cxr-central
     system systemctl restart cxr-central
     say "see: journalctl -u cxr-central; cxr-central watch --config /etc/chexseg/central.toml"

@@ -95,9 +95,15 @@ impl Site {
         );
         std::fs::write(&config, text).expect("temporary folder is writable");
         let log = std::fs::File::create(self.path("mosquitto.log")).expect("temporary folder is writable");
-        let process =
-            Command::new(binary()).arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-        self.process = Some(process.stderr(log).spawn().expect("mosquitto starts; tests/run.sh installs it"));
+        let process = Command::new(binary())
+            .arg("-c")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto starts; tests/run.sh installs it");
+        self.process = Some(process);
         wait_for("mosquitto to listen", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
