@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod decode;
 pub mod demo;
@@ -24,3 +25,4 @@ pub mod store;
 pub mod telemetry;
 #[doc(hidden)]
 pub mod testing;
+pub mod web;

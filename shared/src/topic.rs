@@ -64,6 +64,12 @@ impl DeviceId {
         format!("{PREFIX}/{site}/{device}/{channel}")
     }
 
+    /// The filter that matches every command to this device.
+    pub fn commands(&self) -> String {
+        let Self { site, device } = self;
+        format!("{PREFIX}/{site}/{device}/cmd/+")
+    }
+
     /// Splits a full topic into its device and channel.
     pub fn parse_topic(topic: &str) -> Result<(Self, Channel), TopicError> {
         let foreign = || TopicError::Foreign(topic.to_owned());

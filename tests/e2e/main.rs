@@ -6,6 +6,7 @@ mod agreement;
 mod bad_input;
 mod broker;
 mod contract;
+mod deploy;
 mod dicom;
 mod infer;
 mod measure;

@@ -8,6 +8,7 @@ mod data;
 mod dcmtk;
 mod mosquitto;
 mod python;
+mod site;
 mod subscriber;
 
 pub use agent::{Agent, AgentSetup};
@@ -15,6 +16,7 @@ pub use data::{phantom_png, real_data, shipped_bundle, workspace};
 pub use dcmtk::{Unit, convert, dicom_file};
 pub use mosquitto::{Mosquitto, free_port};
 pub use python::python;
+pub use site::Site;
 pub use subscriber::Subscriber;
 
 use std::time::{Duration, Instant};

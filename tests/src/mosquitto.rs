@@ -68,7 +68,7 @@ impl Drop for Mosquitto {
 }
 
 /// Debian keeps it out of users' search path.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let system = Path::new("/usr/sbin/mosquitto");
     if system.exists() { system.to_owned() } else { "mosquitto".into() }
 }

@@ -1,5 +1,5 @@
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::Check;
 use crate::config::{AgentConfig, OnTaken, WatchConfig};
@@ -8,12 +8,14 @@ use crate::exit_code::Exit;
 /// Below this the store would soon refuse images.
 const LEAST_FREE: u64 = 512 << 20;
 
-/// The store's folder and the watched one.
-pub(super) fn checks(config: &AgentConfig) -> Vec<Check> {
-    let mut checks = vec![
-        Check::new("state folder", Exit::Storage, writable(&config.state_dir, "state_dir")),
-        Check::new("free space", Exit::Storage, space(&config.state_dir)),
-    ];
+/// The store's folder.
+pub(super) fn state(config: &AgentConfig) -> Check {
+    Check::new("state folder", Exit::Storage, writable(&config.state_dir, "state_dir"))
+}
+
+/// The room that the store has, and the watched folder.
+pub(super) fn others(config: &AgentConfig) -> Vec<Check> {
+    let mut checks = vec![Check::new("free space", Exit::Storage, space(&config.state_dir))];
     if let Some(watch) = &config.watch_folder {
         checks.push(Check::new("watched folder", Exit::Storage, watched(watch)));
         if let OnTaken::Move(target) = &watch.on_taken {
@@ -34,7 +36,13 @@ fn writable(folder: &Path, key: &str) -> Result<String, String> {
         return Err(format!("`{key}` {} is no folder; name another", folder.display()));
     }
     let probe = existing.join(format!(".chexseg-check-{}", std::process::id()));
-    let tried = fs::write(&probe, b"probe").and_then(|()| fs::remove_file(&probe));
+    let written = fs::write(&probe, b"probe");
+    let removed = fs::remove_file(&probe);
+    let tried = match written {
+        // A full disk is found out by its free space, and does not keep the agent from sending what it has.
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => removed,
+        other => other.and(removed),
+    };
     let user = "the user that runs the agent";
     tried.map_err(|e| {
         format!("`{key}`: cannot write in {} ({e}); let {user} write there", existing.display())

@@ -51,8 +51,18 @@ impl Report {
     }
 }
 
-/// Looks at a configuration and everything that it names.
-pub async fn config(path: &Path) -> Report {
+/// How much of what a configuration names is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// What the agent cannot start without. It waits for a broker and a watched folder, and on a full disk it still
+    /// sends what it has.
+    Essential,
+}
+
+/// Looks at a configuration and what it names.
+pub async fn config(path: &Path, scope: Scope) -> Report {
     let config = match AgentConfig::load(path) {
         Ok(config) => config,
         Err(error) => {
@@ -64,8 +74,11 @@ pub async fn config(path: &Path) -> Report {
         Report { checks: vec![Check::new("configuration", Exit::Config, Ok::<_, String>(name))] };
     let options = AnalyzerOptions { limits: config.limits.decode() };
     report.checks.extend(bundle(&config.bundle, &config.trust(), config.threads, options).checks);
-    report.checks.extend(folders::checks(&config));
-    report.checks.push(broker::check(&config).await);
+    report.checks.push(folders::state(&config));
+    if scope == Scope::All {
+        report.checks.extend(folders::others(&config));
+        report.checks.push(broker::check(&config).await);
+    }
     report
 }
 
@@ -153,13 +166,16 @@ mod tests {
              [watch_folder]\npath='absent'\n"
         );
         fs::write(&path, text).unwrap();
-        let report = config(&path).await;
+        let report = config(&path, Scope::All).await;
         let names: Vec<&str> = failures(&report).iter().map(|f| f.0).collect();
         assert_eq!(names, ["bundle", "watched folder", "broker"], "{report:?}");
         assert_eq!(report.exit(), Exit::Bundle);
         let broker = failures(&report)[2].1;
         assert!(broker.contains(&format!("127.0.0.1:{port}")) && broker.contains("mqtt.host"), "{broker}");
         assert!(!dir.path().join("state").exists(), "a check changes nothing");
+        let report = config(&path, Scope::Essential).await;
+        let names: Vec<&str> = failures(&report).iter().map(|f| f.0).collect();
+        assert_eq!(names, ["bundle"], "the agent waits for the rest");
     }
 
     #[tokio::test]
@@ -167,7 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.toml");
         fs::write(&path, "colour = 1\n").unwrap();
-        let report = config(&path).await;
+        let report = config(&path, Scope::All).await;
         assert_eq!(report.exit(), Exit::Config);
         assert!(failures(&report)[0].1.contains("colour"), "{report:?}");
     }

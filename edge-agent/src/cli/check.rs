@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::bundle::BundleArgs;
 use super::error::CommandError;
-use crate::check::{self, Report};
+use crate::check::{self, Report, Scope};
 use crate::exit_code::Exit;
 use crate::infer::AnalyzerOptions;
 
@@ -15,6 +15,9 @@ pub(super) struct CheckArgs {
     /// Configuration file, which names the bundle and whom to trust; without one only the bundle is verified
     #[arg(long, value_name = "FILE", conflicts_with_all = ["trusted_keys", "allow_unsigned"])]
     config: Option<PathBuf>,
+    /// Leave out what the agent can wait for: broker, watched folder, room on the disk
+    #[arg(long, requires = "config")]
+    essential: bool,
     #[command(flatten)]
     bundle: BundleArgs,
 }
@@ -26,7 +29,8 @@ pub(super) fn main(args: &CheckArgs) -> Result<Exit, CommandError> {
                 .enable_all()
                 .build()
                 .map_err(CommandError::Runtime)?;
-            runtime.block_on(check::config(path))
+            let scope = if args.essential { Scope::Essential } else { Scope::All };
+            runtime.block_on(check::config(path, scope))
         }
         None => check::bundle(&args.bundle.dir()?, &args.bundle.trust(), 1, AnalyzerOptions::default()),
     };

@@ -17,7 +17,9 @@
 //! ```
 
 mod ae_title;
+mod changes;
 mod dicom;
+mod http;
 mod limits;
 mod log;
 mod mqtt;
@@ -32,7 +34,9 @@ use shared::bundle::{PublicKey, Trust};
 use shared::topic::{DeviceId, Slug};
 
 pub use ae_title::{AeTitle, AeTitleError};
+pub use changes::Changes;
 pub use dicom::{DicomConfig, DicomTlsConfig, StorageCommitment};
+pub use http::HttpConfig;
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use mqtt::{MqttConfig, TlsConfig};
@@ -45,6 +49,9 @@ use crate::exit_code::{Exit, ExitStatus};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
+    /// The file that it came from, if any.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
     /// The hospital or clinic: second part of every topic.
     pub site: Slug,
     /// The box, unique within its site: third part of every topic.
@@ -74,6 +81,9 @@ pub struct AgentConfig {
     /// Space on the disk.
     #[serde(default)]
     pub store: StoreConfig,
+    /// A listener for monitoring. Default: none.
+    #[serde(default)]
+    pub http: Option<HttpConfig>,
     /// Bounds on what is decoded.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -139,6 +149,7 @@ impl AgentConfig {
             fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) })?;
+        config.source = Some(path.to_owned());
         config.anchor(path.parent().unwrap_or(Path::new("")));
         config.validate().map_err(|source| ConfigError::Value { path: path.to_owned(), source })?;
         Ok(config)
@@ -269,6 +280,27 @@ mod tests {
         assert!(load("").unwrap().trust().keys.is_empty());
         let error = load(&format!("'{}'", &key[..40])).unwrap_err();
         assert!(error.contains("no minisign public key") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_monitoring_address_is_an_address_and_a_port() {
+        assert_eq!(with("[http]\nlisten = '127.0.0.1:9464'\n").unwrap().http.unwrap().listen.port(), 9464);
+        for bad in ["localhost", "127.0.0.1", ":9464"] {
+            let error = with(&format!("[http]\nlisten = '{bad}'\n")).unwrap_err();
+            assert!(error.contains("listen") && error.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_change_says_whether_it_needs_a_restart() {
+        let old = with("").unwrap();
+        assert_eq!(old.changes(&old), Changes::default());
+        let new = with("port = 1884\n[log]\nlevel = 'debug'\nformat = 'json'\n").unwrap();
+        // The bundle's path begins with the temporary folder of each.
+        let new = AgentConfig { bundle: old.bundle.clone(), threads: 2, ..new };
+        let changes = old.changes(&new);
+        assert!(changes.log_level);
+        assert_eq!(changes.needs_restart, ["threads", "mqtt", "log.format"]);
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn agent_config(options: &DemoOptions, scratch: &Path, inbox: &Path, broker: Emb
     let mut mqtt = MqttConfig::plain(address.ip().to_string(), address.port());
     mqtt.max_packet_bytes = MAX_PACKET_BYTES;
     AgentConfig {
+        source: None,
         site: "demo".parse().expect("lower-case letters"),
         device: "cart-1".parse().expect("lower-case letters, a digit and '-'"),
         bundle: options.bundle.clone(),
@@ -147,6 +148,7 @@ fn agent_config(options: &DemoOptions, scratch: &Path, inbox: &Path, broker: Emb
         }),
         dicom: None,
         store: StoreConfig::default(),
+        http: None,
         limits: LimitsConfig::default(),
         log: LogConfig::default(),
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::scan::{Version, list};
 use super::settle::Settler;
 use crate::config::{OnTaken, WatchConfig};
+use crate::health::Gate;
 use crate::store::{Accepted, Fingerprint, Origin, Store, StoreError, Taken};
 
 /// Images waiting for analysis above which files are left where they are.
@@ -36,6 +37,7 @@ pub struct WatchFolder {
     max_file_bytes: u64,
     store: Store,
     settler: Settler,
+    gate: Arc<Gate>,
     reachable: bool,
 }
 
@@ -60,7 +62,13 @@ impl WatchFolder {
     /// For a folder, which may be out of reach for now.
     pub fn new(config: WatchConfig, max_file_bytes: u64, store: Store) -> Self {
         let settler = Settler::new(Duration::from_millis(config.settle_ms));
-        Self { config, max_file_bytes, store, settler, reachable: true }
+        Self { config, max_file_bytes, store, settler, gate: Arc::default(), reachable: true }
+    }
+
+    /// Tells a gate what comes in.
+    #[must_use]
+    pub fn counted_by(self, gate: Arc<Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// Scans until stopped; `accepted` is rung for every image that the store took.
@@ -86,7 +94,9 @@ impl WatchFolder {
     }
 
     fn scan(&mut self, accepted: &Notify, stop: &CancellationToken) {
-        let found = match list(&self.config.path, self.config.recursive) {
+        let found = list(&self.config.path, self.config.recursive);
+        self.gate.set_open(found.is_ok());
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 if std::mem::replace(&mut self.reachable, false) {
@@ -118,12 +128,16 @@ impl WatchFolder {
                 match outcome {
                     Outcome::Accepted(Accepted::New(image)) => {
                         tracing::info!(%file, %image, bytes = version.size, "took a file");
+                        self.gate.count_accepted();
                         accepted.notify_one();
                     }
                     Outcome::Accepted(Accepted::Duplicate(image)) => {
                         tracing::info!(%file, %image, "took a file whose content is known");
                     }
-                    Outcome::Refused(reason) => tracing::warn!(%file, reason, "refused a file"),
+                    Outcome::Refused(reason) => {
+                        tracing::warn!(%file, reason, "refused a file");
+                        self.gate.count_refused();
+                    }
                     Outcome::Known => {}
                 }
                 self.settler.handled(path);

@@ -24,6 +24,16 @@ pub enum RunError {
     /// The DICOM listener.
     #[error(transparent)]
     Dicom(#[from] ScpError),
+    /// The monitoring listener.
+    #[error(
+        "failed to listen on {listen} (`http.listen`): {source}; is it another program's, or no address of this machine?"
+    )]
+    Http {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The system refused signal handlers.
     #[error("failed to install signal handlers: {0}")]
     Signals(std::io::Error),
@@ -41,7 +51,7 @@ impl ExitStatus for RunError {
             Self::Model(ModelError::Engine(error)) => error.exit(),
             Self::Bundle(_) | Self::Model(ModelError::Golden(_)) => Exit::Bundle,
             Self::Store(_) => Exit::Storage,
-            Self::Publish(_) | Self::Dicom(_) => Exit::Config,
+            Self::Publish(_) | Self::Dicom(_) | Self::Http { .. } => Exit::Config,
             Self::Signals(_) | Self::Thread(_) | Self::StageDied(_) => Exit::Internal,
         }
     }

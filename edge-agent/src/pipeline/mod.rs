@@ -3,7 +3,7 @@
 //! ```text
 //! watch folder ─┬► store ─► worker (engine) ─► outbox ─► courier ─► MQTT
 //! Storage SCP ──┘                               ▲                    │
-//!                                               └──── acks ◄─────────┘
+//!                                               └─── inbox ◄─────────┘
 //! ```
 //! The store stands between the stages as their queue; what passes between them directly is only a bell that
 //! says "look again". So a stage that stalls holds up nobody's memory, and a crash loses nothing. The

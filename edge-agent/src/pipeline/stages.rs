@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,20 +12,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::worker::{AnalyzerFactory, Worker};
+use crate::commands::Commands;
 use crate::config::AgentConfig;
-use crate::health::Vitals;
+use crate::health::{Vitals, watchdog};
 use crate::intake::store_scp::StoreScp;
 use crate::intake::watch_folder::WatchFolder;
-use crate::publisher::acks;
 use crate::publisher::courier::Courier;
+use crate::publisher::inbox::Inbox;
 use crate::publisher::mqtt::MqttPublisher;
 use crate::publisher::presence::Presence;
 use crate::store::{OsFiles, Store};
+use crate::web::Web;
 
-/// Acknowledgements between connection and store.
+/// Messages between connection and inbox.
 const INBOUND: usize = 32;
 /// Between two rounds of the store's housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Responses to commands on their way out.
+const RESPONSES: usize = 8;
 /// For all stages to end once asked; the image in hand takes the longest.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -37,7 +42,11 @@ pub struct Pipeline {
     worker: oneshot::Receiver<()>,
     courier: JoinHandle<()>,
     /// Ends by itself when the courier's connection is gone.
-    acks: JoinHandle<()>,
+    inbox: JoinHandle<()>,
+    vitals: Arc<Vitals>,
+    /// What watches and is asked, and does nothing of the work: ends with the agent.
+    watchers: JoinSet<()>,
+    web: Option<SocketAddr>,
     shutdown: CancellationToken,
     /// Cancelled once the worker has ended: what it queued can still be sent.
     drain: CancellationToken,
@@ -74,24 +83,37 @@ impl Pipeline {
             store.rebuilt().map(|images| images as u64),
         );
         let boot_id = presence.boot_id();
+        let vitals = Arc::new(Vitals::new(boot_id));
+        vitals.metrics.describe(analyzer.model());
         tracing::info!(%boot_id, engine = analyzer.engine(), "starting");
 
         let scp = match config.dicom.clone() {
             Some(dicom) => {
                 let (store, accepted) = (store.clone(), Arc::clone(&accepted));
-                Some(StoreScp::bind(dicom, config.limits.decode(), store, accepted).await?)
+                let gate = vitals.metrics.gate("dicom");
+                Some(StoreScp::bind(dicom, config.limits.decode(), store, accepted, gate).await?)
             }
             None => None,
         };
         let (inbound, received) = mpsc::channel(INBOUND);
         let will = presence.status(StatusKind::Offline);
         let device = config.device_id();
-        let publisher = MqttPublisher::new(config.mqtt.clone(), device, will, inbound)?;
+        let publisher = MqttPublisher::new(config.mqtt.clone(), device.clone(), will, inbound)?;
+        let (responder, responses) = mpsc::channel(RESPONSES);
+        let (mut watchers, mut web) = (JoinSet::new(), None);
+        if let Some(http) = config.http {
+            let listen = http.listen;
+            let failed = |source| RunError::Http { listen, source };
+            let listener = Web::bind(listen, Arc::clone(&vitals), store.clone()).await.map_err(failed)?;
+            web = Some(listener.address().map_err(failed)?);
+            watchers.spawn(listener.run());
+        }
+        watchers.spawn(watchdog::watch(Arc::clone(&vitals), store.clone()));
         let drain = CancellationToken::new();
         let courier = Courier {
             store: store.clone(),
             presence,
-            vitals: Arc::new(Vitals::new(boot_id)),
+            vitals: Arc::clone(&vitals),
             wake: Arc::clone(&queued),
             require_ack: config.mqtt.require_ack,
             max_backoff: Duration::from_secs(config.mqtt.max_backoff_s.into()),
@@ -101,25 +123,52 @@ impl Pipeline {
             store: store.clone(),
             analyzers,
             analyzer: Some(analyzer),
-            boot_id,
+            vitals: Arc::clone(&vitals),
             next_seq: 1,
             accepted: Arc::clone(&accepted),
             queued: Arc::clone(&queued),
             stop: shutdown.clone(),
             pending: None,
         })?;
-        let acks = tokio::spawn(acks::listen(received, store.clone(), queued));
-        let courier = tokio::spawn(courier.run(publisher));
+        let commands = Commands::new(
+            store.clone(),
+            Arc::clone(&vitals),
+            Arc::clone(&accepted),
+            Arc::clone(&queued),
+            config.clone(),
+        );
+        let inbox = Inbox {
+            store: store.clone(),
+            vitals: Arc::clone(&vitals),
+            wake: queued,
+            device,
+            commands: Some(commands),
+            responses: responder,
+        };
+        let inbox = tokio::spawn(inbox.listen(received));
+        let courier = tokio::spawn(courier.run(publisher, responses));
         let mut intake = JoinSet::new();
         if let Some(watch) = config.watch_folder {
-            let folder = WatchFolder::new(watch, config.limits.max_file_bytes, store.clone());
+            let folder = WatchFolder::new(watch, config.limits.max_file_bytes, store.clone())
+                .counted_by(vitals.metrics.gate("watch_folder"));
             intake.spawn(folder.run(Arc::clone(&accepted), shutdown.clone()));
         }
         if let Some(scp) = scp {
             intake.spawn(scp.run(shutdown.clone()));
         }
         intake.spawn(housekeep(store.clone(), shutdown.clone()));
-        Ok(Self { store, intake, worker, courier, acks, shutdown, drain })
+        watchdog::tell_ready();
+        Ok(Self { store, intake, worker, courier, inbox, vitals, watchers, web, shutdown, drain })
+    }
+
+    /// How it is doing.
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// Where the monitoring listener is, if there is one.
+    pub fn web(&self) -> Option<SocketAddr> {
+        self.web
     }
 
     /// The store, to look at what happens.
@@ -141,8 +190,11 @@ impl Pipeline {
             _ = &mut self.worker => Some("analysis"),
             _ = &mut self.courier => Some("publisher"),
             // After the publisher, with which it ends: without it nothing is ever acknowledged.
-            _ = &mut self.acks => Some("acknowledgements"),
+            _ = &mut self.inbox => Some("inbox"),
+            // They never end, but for a defect; without them nobody would see one.
+            Some(_) = self.watchers.join_next() => Some("monitoring"),
         };
+        watchdog::tell_stopping();
         if let Some(stage) = died {
             tracing::error!(stage, "a stage died");
             self.shutdown.cancel();
@@ -157,7 +209,7 @@ impl Pipeline {
             let worker = (&mut self.worker).await.is_ok();
             self.drain.cancel();
             let courier = (&mut self.courier).await.is_ok();
-            intake & worker & courier & (&mut self.acks).await.is_ok()
+            intake & worker & courier & (&mut self.inbox).await.is_ok()
         };
         match timeout(GRACE, stages).await {
             Ok(true) => tracing::info!("stopped"),

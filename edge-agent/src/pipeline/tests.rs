@@ -9,13 +9,16 @@ use shared::bundle::{Bundle, BundleError, GOLDEN, PublicKey, Signature, write_di
 use shared::message::{Birth, Message, ResultEnvelope, Status, StatusKind};
 use shared::topic::Channel;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{LimitsConfig, LogConfig, MqttConfig, OnTaken, StoreConfig, WatchConfig};
+use crate::config::{HttpConfig, LimitsConfig, LogConfig, MqttConfig, OnTaken, StoreConfig, WatchConfig};
 use crate::demo::broker::EmbeddedBroker;
 use crate::demo::subscriber::Subscriber;
 use crate::engine::{Engine, EngineError, EngineOutput, TractEngine};
+use crate::health::progress::StoreState;
 use crate::infer::{Analyzer, AnalyzerOptions};
 use crate::store::{ImageId, ImageState, Store};
 use crate::testing::{disc, write_bundle};
@@ -32,6 +35,8 @@ struct Device {
 enum Fault {
     Panic,
     Error,
+    /// Until the sender goes.
+    Hang(std::sync::mpsc::Receiver<()>),
 }
 
 /// Fails at first as it is told, then runs.
@@ -46,6 +51,10 @@ impl Engine for Faulty {
         match fault {
             Some(Fault::Panic) => panic!("a defect in the engine"),
             Some(Fault::Error) => Err(EngineError::Run("out of sorts".into())),
+            Some(Fault::Hang(end)) => {
+                let _ = end.recv();
+                self.engine.run(input)
+            }
             None => self.engine.run(input),
         }
     }
@@ -71,6 +80,7 @@ impl Device {
 
     fn config(&self, broker: SocketAddr) -> AgentConfig {
         AgentConfig {
+            source: None,
             site: "north".parse().unwrap(),
             device: "cart-3".parse().unwrap(),
             bundle: self.path("model"),
@@ -87,6 +97,7 @@ impl Device {
             }),
             dicom: None,
             store: StoreConfig::default(),
+            http: None,
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
         }
@@ -290,6 +301,83 @@ async fn an_image_accepted_before_a_crash_is_analysed_after_it() {
     let pipeline = Pipeline::start(device.config(broker), shutdown.clone()).await.unwrap();
     let got = result(&mut results).await;
     assert_eq!(Some(got.result_id), pipeline.store().image(id).unwrap().unwrap().result_id);
+    stop(pipeline, &shutdown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_on_which_the_engine_hangs_is_a_fault_until_it_ends() {
+    let (device, broker) = (Device::new(), broker());
+    let mut results = subscribe(broker, &Channel::Result).await;
+    let shutdown = CancellationToken::new();
+    let (hold, hang) = std::sync::mpsc::sync_channel(1);
+    let faulty = device.faulty([Fault::Hang(hang)]);
+    let pipeline = Pipeline::start_with(device.config(broker), faulty, shutdown.clone()).await.unwrap();
+    let far = std::time::Instant::now() + Duration::from_secs(3600);
+    let hangs = || {
+        // As if an hour later the store had just answered.
+        pipeline.vitals().progress.set_store(StoreState::Sound, far);
+        pipeline.vitals().progress.fault(far).is_some_and(|fault| fault.contains("analysis"))
+    };
+    assert!(!hangs());
+    device.send("1.png", &picture(1));
+    within(async {
+        while !hangs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    drop(hold);
+    result(&mut results).await;
+    within(async {
+        while hangs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    stop(pipeline, &shutdown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_broker_the_agent_is_alive_and_ready_and_an_intake_that_is_gone_makes_it_unready() {
+    let device = Device::new();
+    let shutdown = CancellationToken::new();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let config = AgentConfig { http: Some(HttpConfig { listen }), ..device.config(nobody()) };
+    let pipeline = Pipeline::start(config, shutdown.clone()).await.unwrap();
+    let web = pipeline.web().unwrap();
+    let get = async |path: &str| {
+        let mut stream = TcpStream::connect(web).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    let until = async |path: &str, text: &str| {
+        within(async {
+            while !get(path).await.contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    until("/readyz", "200 OK").await;
+    device.send("1.png", &picture(1));
+    device.send("2.png", b"Dear colleague,");
+    until("/metrics", "cxr_images_analysed_total 1").await;
+    until("/metrics", "cxr_images_set_aside_total 1").await;
+    let metrics = get("/metrics").await;
+    for line in [
+        "cxr_images_accepted_total{intake=\"watch_folder\"} 2",
+        "cxr_results_waiting 1.0",
+        "cxr_broker_connected 0",
+        "cxr_stage_seconds_count{stage=\"infer\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(metrics.contains(&format!("model_sha256=\"{}\"", device.bundle.model_sha256())), "{metrics}");
+    fs::rename(device.path("in"), device.path("away")).unwrap();
+    until("/readyz", "intake watch_folder is closed").await;
+    assert!(get("/healthz").await.contains("200 OK"));
     stop(pipeline, &shutdown).await;
 }
 

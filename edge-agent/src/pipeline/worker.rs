@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::check::golden::{self, GoldenError};
 use crate::decode::DecodeLimits;
 use crate::engine::EngineError;
-use crate::health::clock_synced;
+use crate::health::{Vitals, clock_synced};
 use crate::infer::{Analysis, AnalyzeError, Analyzer, AnalyzerOptions, Provenance};
 use crate::store::{Analysis as Begun, Enqueued, ImageId, MAX_FAILURES, Store, StoreError};
 
@@ -56,7 +56,7 @@ pub(super) struct Worker {
     pub(super) analyzers: AnalyzerFactory,
     /// None after a crash.
     pub(super) analyzer: Option<Analyzer>,
-    pub(super) boot_id: Uuid,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) next_seq: u64,
     /// Rung when an image was accepted.
     pub(super) accepted: Arc<Notify>,
@@ -114,10 +114,14 @@ impl Worker {
 
     /// Deals with the oldest image. Returns whether there was one.
     fn step(&mut self) -> Result<bool, Obstacle> {
+        let vitals = Arc::clone(&self.vitals);
+        let _work = vitals.progress.analysis.begin();
         self.deliver()?;
         let Some(image) = self.store.oldest_received()? else { return Ok(false) };
         if self.analyzer.is_none() {
-            self.analyzer = Some((self.analyzers)()?);
+            let analyzer = (self.analyzers)();
+            vitals.progress.set_model(analyzer.is_ok());
+            self.analyzer = Some(analyzer?);
         }
         if let Begun::Run { attempt, bytes } = self.store.begin_analysis(image)? {
             self.analyze(image, attempt, &bytes)?;
@@ -138,6 +142,7 @@ impl Worker {
                 if failures >= MAX_FAILURES {
                     let reason = format!("its analysis crashed {failures} times");
                     self.store.set_aside(image, &reason)?;
+                    self.vitals.metrics.count_set_aside();
                     tracing::warn!(%image, reason, "set aside");
                 }
                 Ok(())
@@ -152,11 +157,12 @@ impl Worker {
             analysis.revise(&content);
         }
         let provenance =
-            Provenance { boot_id: self.boot_id, seq: self.next_seq, clock_synced: clock_synced() };
+            Provenance { boot_id: self.vitals.boot_id(), seq: self.next_seq, clock_synced: clock_synced() };
         let envelope = analysis.to_envelope(provenance);
         let result = envelope.result_id;
         let ms = analysis.latency.total().round();
         tracing::info!(%image, %result, ms, "analysed");
+        self.vitals.count_analysis(&analysis.latency);
         self.pending = Some(Pending { image, result, content, envelope: envelope.to_json() });
         self.deliver()
     }
@@ -181,7 +187,9 @@ impl Worker {
         let code = error.code();
         if error.is_about_image() || self.store.count_failure(image)? >= MAX_FAILURES {
             tracing::warn!(%image, code, %error, "set aside");
-            return self.store.set_aside(image, &error.to_string());
+            self.store.set_aside(image, &error.to_string())?;
+            self.vitals.metrics.count_set_aside();
+            return Ok(());
         }
         tracing::error!(%image, code, %error, attempt, "the analysis failed");
         Ok(())
@@ -215,7 +223,7 @@ mod tests {
             store: store.clone(),
             analyzers: tract_analyzers(bundle, 1, DecodeLimits::default()),
             analyzer: None,
-            boot_id: Uuid::nil(),
+            vitals: Arc::new(Vitals::new(Uuid::nil())),
             next_seq: 1,
             accepted: Arc::default(),
             queued: Arc::default(),

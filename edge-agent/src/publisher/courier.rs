@@ -1,4 +1,8 @@
-//! Carries results from the outbox to the broker, oldest first, one at a time.
+//! Carries results from the outbox to the broker, one at a time.
+//!
+//! Every second one is the newest that was never sent, so that whoever stands at the bedside need not wait for the
+//! backlog of three days; the others are the oldest, so that the backlog drains in order and none waits for ever.
+//! `seq` tells the order in which they came about.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +10,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use shared::message::{Message, ResultEnvelope, StatusKind};
 use shared::topic::Channel;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +18,7 @@ use super::fit::fit;
 use super::presence::Presence;
 use super::{Link, Outbound, PublishError, Publisher};
 use crate::health::Vitals;
-use crate::store::{Due, Next, Store, StoreError};
+use crate::store::{Due, Lane, Next, Store, StoreError};
 
 /// Between two health messages.
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
@@ -57,19 +61,29 @@ enum Ended {
 }
 
 impl Courier {
-    /// Connects, serves, and connects again, until stopped. A broker that is away is no error.
-    pub async fn run(self, mut publisher: impl Publisher) {
+    /// Connects, serves, and connects again, until stopped. A broker that is away is no error. `responses` go out
+    /// between results; those that meet no connection are forgotten.
+    pub async fn run(self, mut publisher: impl Publisher, mut responses: mpsc::Receiver<Outbound>) {
         let mut pauses = self.pauses();
         loop {
+            let connecting = async {
+                let _step = self.vitals.progress.courier.begin();
+                publisher.connect().await
+            };
             let connected = tokio::select! {
                 () = self.stop.cancelled() => return,
-                connected = publisher.connect() => connected,
+                connected = connecting => connected,
             };
             let error = match connected {
-                Ok(mut link) => match self.serve(&mut link, || pauses = self.pauses()).await {
-                    Ended::Stopped => return link.close().await,
-                    Ended::Lost(error) => error,
-                },
+                Ok(mut link) => {
+                    let proven = || pauses = self.pauses();
+                    let ended = self.serve(&mut link, &mut responses, proven).await;
+                    self.vitals.metrics.set_connected(false);
+                    match ended {
+                        Ended::Stopped => return link.close().await,
+                        Ended::Lost(error) => error,
+                    }
+                }
                 Err(error) => error,
             };
             let pause = pauses.next().unwrap_or(self.max_backoff);
@@ -93,12 +107,18 @@ impl Courier {
 
     /// `proven` is called once the link carried what there was to carry; one that dies on its first result
     /// must not reset the pauses.
-    async fn serve(&self, link: &mut impl Link, proven: impl FnOnce()) -> Ended {
+    async fn serve(
+        &self,
+        link: &mut impl Link,
+        responses: &mut mpsc::Receiver<Outbound>,
+        proven: impl FnOnce(),
+    ) -> Ended {
         let served = async {
+            while responses.try_recv().is_ok() {}
             self.announce(link).await?;
-            self.deliver_next(link).await?;
+            self.deliver_next(link, Lane::Backlog).await?;
             proven();
-            self.deliver_until_stopped(link).await
+            self.deliver_until_stopped(link, responses).await
         };
         match served.await {
             Ok(()) => Ended::Stopped,
@@ -107,23 +127,42 @@ impl Courier {
     }
 
     async fn announce(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        let step = self.vitals.progress.courier.begin();
         link.send(self.presence.status(StatusKind::Online)).await?;
         link.send(self.presence.birth()).await?;
+        drop(step);
+        self.vitals.metrics.set_connected(true);
         tracing::info!("connected to the broker");
+        match self.store.run(Store::replay_unacknowledged).await {
+            Ok(0) => {}
+            Ok(results) => tracing::info!(results, "results without central's word are sent again"),
+            // They are due sooner or later anyhow.
+            Err(error) => tracing::error!(%error, "the outbox cannot be read"),
+        }
         Ok(())
     }
 
-    async fn deliver_until_stopped(&self, link: &mut impl Link) -> Result<(), PublishError> {
+    async fn deliver_until_stopped(
+        &self,
+        link: &mut impl Link,
+        responses: &mut mpsc::Receiver<Outbound>,
+    ) -> Result<(), PublishError> {
         let mut health = interval(HEALTH_EVERY);
         health.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lane = Lane::Backlog;
         while !self.stop.is_cancelled() {
-            let idle = self.deliver_next(link).await?.unwrap_or(HEALTH_EVERY);
+            lane = match lane {
+                Lane::Backlog => Lane::Fresh,
+                Lane::Fresh => Lane::Backlog,
+            };
+            let idle = self.deliver_next(link, lane).await?.unwrap_or(HEALTH_EVERY);
             tokio::select! {
-                // In this order: a long queue must not keep stop or health waiting.
+                // In this order: a long queue must not keep stop, health or responses waiting.
                 biased;
                 () = self.stop.cancelled() => {}
                 error = link.lost() => return Err(error),
                 _ = health.tick() => self.send_health(link).await?,
+                Some(response) = responses.recv() => self.respond(link, response).await?,
                 () = self.wake.notified() => {}
                 () = sleep(idle) => {}
             }
@@ -133,7 +172,7 @@ impl Courier {
 
     async fn take_leave(&self, link: &mut impl Link) -> Result<(), PublishError> {
         let flush = async {
-            while self.deliver_next(link).await? == Some(Duration::ZERO) {}
+            while self.deliver_next(link, Lane::Backlog).await? == Some(Duration::ZERO) {}
             link.send(self.presence.status(StatusKind::Stopped)).await
         };
         timeout(FLUSH, flush)
@@ -142,8 +181,9 @@ impl Courier {
     }
 
     /// Sends the next result, if one is due. Returns for how long there is nothing to do, none if for ever.
-    async fn deliver_next(&self, link: &mut impl Link) -> Result<Option<Duration>, PublishError> {
-        match self.store.run(Store::next_due).await {
+    async fn deliver_next(&self, link: &mut impl Link, lane: Lane) -> Result<Option<Duration>, PublishError> {
+        let _step = self.vitals.progress.courier.begin();
+        match self.store.run(move |s| s.next_due_in(lane)).await {
             Ok(Next::Send(due)) => {
                 let id = due.result_id;
                 match self.deliver(link, due).await? {
@@ -166,7 +206,7 @@ impl Courier {
 
     /// The outer error is the link's, the inner one the store's.
     async fn deliver(&self, link: &mut impl Link, due: Due) -> Result<Result<(), StoreError>, PublishError> {
-        let Due { result_id, envelope, attempts } = due;
+        let Due { result_id, envelope, attempts, delivered, received_at_ms } = due;
         let retry_ms = resend_pause(attempts).as_millis() as u64;
         let payload = match prepare(envelope, attempts > 0, link.max_payload(&Channel::Result)).await {
             Ok(payload) => payload,
@@ -178,13 +218,7 @@ impl Courier {
         if let Err(error) = self.store.run(move |s| s.count_sending(result_id)).await {
             return Ok(Err(error));
         }
-        let message = Outbound {
-            channel: Channel::Result,
-            payload,
-            content_type: ResultEnvelope::CONTENT_TYPE,
-            retain: false,
-            assurance: super::Assurance::Acknowledged,
-        };
+        let message = Outbound::encoded(Channel::Result, payload, ResultEnvelope::CONTENT_TYPE);
         match link.send(message).await {
             Ok(()) => {}
             Err(error @ (PublishError::Refused { .. } | PublishError::TooLarge { .. })) => {
@@ -201,7 +235,9 @@ impl Courier {
                 return Err(error);
             }
         }
-        self.vitals.count_delivery();
+        if !delivered {
+            self.vitals.count_delivery(received_at_ms.and_then(since));
+        }
         tracing::info!(result = %result_id, replayed = attempts > 0, "delivered");
         if self.require_ack {
             return Ok(self.store.run(move |s| s.await_ack(result_id, retry_ms)).await);
@@ -209,7 +245,19 @@ impl Courier {
         Ok(self.store.run(move |s| s.finish(result_id)).await.map(drop))
     }
 
+    async fn respond(&self, link: &mut impl Link, response: Outbound) -> Result<(), PublishError> {
+        let _step = self.vitals.progress.courier.begin();
+        match link.send(response).await {
+            Err(error @ (PublishError::Refused { .. } | PublishError::TooLarge { .. })) => {
+                tracing::warn!(%error, "a response was refused");
+                Ok(())
+            }
+            sent => sent,
+        }
+    }
+
     async fn send_health(&self, link: &mut impl Link) -> Result<(), PublishError> {
+        let _step = self.vitals.progress.courier.begin();
         let vitals = Arc::clone(&self.vitals);
         match self.store.run(move |store| vitals.measure(store)).await {
             Ok(health) => link.send(Outbound::expiring(Channel::Health, &health, HEALTH_EXPIRY_S)).await,
@@ -219,6 +267,12 @@ impl Courier {
             }
         }
     }
+}
+
+/// How long ago that was by the clock; none if the clock was set back since.
+fn since(ms: i64) -> Option<Duration> {
+    let age = jiff::Timestamp::now().as_millisecond().checked_sub(ms)?;
+    u64::try_from(age).ok().map(Duration::from_millis)
 }
 
 /// The payload of a result, of at most `limit` bytes.

@@ -4,9 +4,9 @@
 //! ([`mqtt`]). The two meet in a [`Link`], one connection that is never mended: when it is lost the courier
 //! opens another and goes on from the outbox, which is the only memory of what is unsent.
 
-pub mod acks;
 pub mod courier;
 pub mod fit;
+pub mod inbox;
 pub mod mqtt;
 pub mod presence;
 mod tls;
@@ -58,6 +58,8 @@ pub struct Outbound {
     pub retain: bool,
     /// How hard to try.
     pub assurance: Assurance,
+    /// Of the request that it answers.
+    pub correlation_data: Option<Vec<u8>>,
 }
 
 /// How hard a message is tried to be delivered.
@@ -118,8 +120,13 @@ pub enum PublishError {
 impl Outbound {
     /// A message that is kept until it is acknowledged.
     pub fn acknowledged<M: Message>(channel: Channel, message: &M) -> Self {
+        Self::encoded(channel, message.to_json(), M::CONTENT_TYPE)
+    }
+
+    /// The same of a message that is JSON already.
+    pub fn encoded(channel: Channel, payload: Vec<u8>, content_type: &'static str) -> Self {
         let assurance = Assurance::Acknowledged;
-        Self { channel, payload: message.to_json(), content_type: M::CONTENT_TYPE, retain: false, assurance }
+        Self { channel, payload, content_type, retain: false, assurance, correlation_data: None }
     }
 
     /// A message that is sent once.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    LastWill, LastWillProperties, Packet, PubAck, PubAckReason, Publish, PublishProperties, SubAck,
+    Filter, LastWill, LastWillProperties, Packet, PubAck, PubAckReason, Publish, PublishProperties, SubAck,
     SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::acks::Inbound;
+use super::inbox::{Inbound, Request};
 use super::{Assurance, Link, Outbound, PublishError, Publisher, tls};
 use crate::config::MqttConfig;
 
@@ -151,10 +151,9 @@ impl Publisher for MqttPublisher {
         let poller = tokio::spawn(poll(events, puback_tx, self.inbound.clone(), limits.silence));
         let link =
             MqttLink { client, device: self.device.clone(), max_packet: limits.max_packet, pubacks, poller };
-        link.client
-            .subscribe(self.device.topic(&Channel::Ack), QoS::AtLeastOnce)
-            .await
-            .map_err(|e| failed(e.to_string()))?;
+        let filters = [self.device.topic(&Channel::Ack), self.device.commands()]
+            .map(|filter| Filter::new(filter, QoS::AtLeastOnce));
+        link.client.subscribe_many(filters).await.map_err(|e| failed(e.to_string()))?;
         Ok(link)
     }
 }
@@ -221,7 +220,7 @@ fn warn_of_refusal(ack: &SubAck) {
         if !matches!(code, SubscribeReasonCode::Success(_)) {
             tracing::error!(
                 reason = ?code,
-                "the broker refused the subscription to `ack`: allow the device to read its own topics"
+                "the broker refused the subscription to `ack` or `cmd`: allow the device to read its own topics"
             );
         }
     }
@@ -233,7 +232,13 @@ async fn forward(inbound: &mpsc::Sender<Inbound>, publish: Publish) {
     match DeviceId::parse_topic(&topic) {
         Ok((_, channel)) => {
             // A receiver that is gone means that the agent stops.
-            let _ = inbound.send(Inbound { channel, payload: publish.payload.to_vec() }).await;
+            let properties = publish.properties.unwrap_or_default();
+            let request = Request {
+                response_topic: properties.response_topic,
+                correlation_data: properties.correlation_data.map(|data| data.to_vec()),
+                retained: publish.retain,
+            };
+            let _ = inbound.send(Inbound { channel, payload: publish.payload.to_vec(), request }).await;
         }
         Err(error) => tracing::warn!(%error, "ignored a message"),
     }
@@ -242,7 +247,7 @@ async fn forward(inbound: &mpsc::Sender<Inbound>, publish: Publish) {
 impl MqttLink {
     /// Publishes, and waits for the PUBACK of a QoS 1 message.
     async fn exchange(&mut self, message: Outbound) -> Result<(), PublishError> {
-        let Outbound { channel, payload, content_type, retain, assurance } = message;
+        let Outbound { channel, payload, content_type, retain, assurance, correlation_data } = message;
         let (qos, expiry) = match assurance {
             Assurance::Acknowledged => (QoS::AtLeastOnce, None),
             Assurance::Expires(seconds) => (QoS::AtMostOnce, Some(seconds)),
@@ -251,6 +256,7 @@ impl MqttLink {
             payload_format_indicator: Some(1),
             message_expiry_interval: expiry,
             content_type: Some(content_type.into()),
+            correlation_data: correlation_data.map(Into::into),
             ..PublishProperties::default()
         };
         let topic = self.device.topic(&channel);
@@ -287,7 +293,8 @@ impl Link for MqttLink {
     }
 
     async fn send(&mut self, message: Outbound) -> Result<(), PublishError> {
-        let limit = self.max_payload(&message.channel);
+        let correlation = message.correlation_data.as_ref().map_or(0, |data| data.len() + 3);
+        let limit = self.max_payload(&message.channel).saturating_sub(correlation);
         if message.payload.len() > limit {
             let bytes = message.payload.len();
             return Err(PublishError::TooLarge { channel: message.channel, bytes, limit });

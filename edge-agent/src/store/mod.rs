@@ -39,6 +39,7 @@ mod files;
 mod housekeeping;
 mod ids;
 mod outbox;
+mod probe;
 mod queue;
 mod recovery;
 mod revision;
@@ -62,7 +63,7 @@ pub use census::{Census, ImageRecord, ImageState};
 pub use error::StoreError;
 pub use files::{DurableFile, FileSystem, OsFiles};
 pub use ids::{Fingerprint, ImageId};
-pub use outbox::{Due, Enqueued, Next};
+pub use outbox::{Due, Enqueued, Lane, Next};
 pub use queue::{Entry, EntryState};
 pub use spool::{Accepted, Analysis, Incoming, MAX_ATTEMPTS, MAX_FAILURES, Origin, Staged};
 pub use taken::Taken;
@@ -154,6 +155,11 @@ impl Store {
             Ok(result) => result,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// A panic under the lock rolled its transaction back, so the connection is as good as before.

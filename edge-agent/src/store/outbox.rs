@@ -16,6 +16,19 @@ pub struct Due {
     pub envelope: Vec<u8>,
     /// How often it was sent before, with or without success.
     pub attempts: u32,
+    /// Whether a broker took it over before.
+    pub delivered: bool,
+    /// When the first of its images came, in milliseconds since 1970.
+    pub received_at_ms: Option<i64>,
+}
+
+/// Which of the results whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// The oldest; those that only await central's word come last.
+    Backlog,
+    /// The newest that was never sent; the oldest where there is none.
+    Fresh,
 }
 
 /// What the outbox wants.
@@ -27,6 +40,19 @@ pub enum Next {
     Wait(u64),
     /// Nothing at all.
     Empty,
+}
+
+impl Lane {
+    /// What is looked for, until something is found.
+    fn orders(self) -> &'static [&'static str] {
+        const NEWEST: &str = "delivered = 0 AND attempts = 0 ORDER BY position DESC";
+        const UNSENT: &str = "delivered = 0 ORDER BY position";
+        const UNACKNOWLEDGED: &str = "delivered = 1 ORDER BY position";
+        match self {
+            Self::Backlog => &[UNSENT, UNACKNOWLEDGED],
+            Self::Fresh => &[NEWEST, UNSENT, UNACKNOWLEDGED],
+        }
+    }
 }
 
 /// Whether a result was new.
@@ -88,17 +114,39 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub fn next_due(&self) -> Result<Next, StoreError> {
+        self.next_due_in(Lane::Backlog)
+    }
+
+    /// A result whose time has come.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn next_due_in(&self, lane: Lane) -> Result<Next, StoreError> {
         let now = now_ms();
         let db = self.db();
-        let query = "SELECT result_id, envelope, attempts FROM outbox
-                     WHERE due_at <= ?1 OR due_at > ?2 ORDER BY position LIMIT 1";
-        let due = db
-            .query_row(query, [now, now + HORIZON_MS], |row| {
-                let result_id = Uuid::from_bytes(row.get(0)?);
-                Ok(Due { result_id, envelope: row.get(1)?, attempts: row.get(2)? })
-            })
-            .optional()
-            .map_err(sql("find the next result"))?;
+        let mut due = None;
+        for order in lane.orders() {
+            let query = format!(
+                "SELECT result_id, envelope, attempts, delivered,
+                     (SELECT min(received_at) FROM images WHERE images.result_id = outbox.result_id)
+                 FROM outbox WHERE (due_at <= ?1 OR due_at > ?2) AND {order} LIMIT 1"
+            );
+            due = db
+                .query_row(&query, [now, now + HORIZON_MS], |row| {
+                    Ok(Due {
+                        result_id: Uuid::from_bytes(row.get(0)?),
+                        envelope: row.get(1)?,
+                        attempts: row.get(2)?,
+                        delivered: row.get(3)?,
+                        received_at_ms: row.get(4)?,
+                    })
+                })
+                .optional()
+                .map_err(sql("find the next result"))?;
+            if due.is_some() {
+                break;
+            }
+        }
         if let Some(due) = due {
             return Ok(Next::Send(due));
         }
@@ -106,6 +154,16 @@ impl Store {
             .query_row("SELECT min(due_at) FROM outbox", [], |row| row.get(0))
             .map_err(sql("find the next result"))?;
         Ok(soonest.map_or(Next::Empty, |at| Next::Wait(u64::try_from(at - now).unwrap_or(0))))
+    }
+
+    /// Makes results due that a broker has and central has not acknowledged: a new connection has no session, so the
+    /// broker may have forgotten them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn replay_unacknowledged(&self) -> Result<usize, StoreError> {
+        let change = "UPDATE outbox SET due_at = 0 WHERE delivered = 1 AND due_at <> 0";
+        self.db().execute(change, []).map_err(sql("make results due"))
     }
 
     /// Counts a sending, before it is tried: whatever becomes of it, the next one is a replay.

@@ -61,13 +61,16 @@ fn every_cut_resumes_where_it_was() {
     open().begin_analysis(id).unwrap();
     assert_eq!(open().oldest_received().unwrap(), Some(id), "cut during analysis");
     open().enqueue(id, RESULT, &CONTENT, b"envelope").unwrap();
-    let due = Due { result_id: RESULT, envelope: b"envelope".to_vec(), attempts: 0 };
-    assert_eq!(open().next_due().unwrap(), Next::Send(due.clone()), "cut before sending");
+    let Next::Send(due) = open().next_due().unwrap() else { panic!("cut before sending") };
+    assert_eq!((due.result_id, &due.envelope[..]), (RESULT, &b"envelope"[..]));
+    assert_eq!((due.attempts, due.delivered), (0, false));
+    assert!(due.received_at_ms.is_some());
     open().count_sending(RESULT).unwrap();
     let replay = Due { attempts: 1, ..due };
     assert_eq!(open().next_due().unwrap(), Next::Send(replay.clone()), "cut before the broker's word");
     open().await_ack(RESULT, 3_600_000).unwrap();
-    assert_eq!(open().next_due().unwrap(), Next::Send(replay), "cut before central's word");
+    let again = Due { delivered: true, ..replay };
+    assert_eq!(open().next_due().unwrap(), Next::Send(again), "cut before central's word");
     open().finish(RESULT).unwrap();
     assert_eq!(open().next_due().unwrap(), Next::Empty);
     assert_eq!(state(&open(), id), Some(ImageState::Done));
@@ -256,6 +259,52 @@ fn results_leave_oldest_first_and_a_refused_one_lets_others_pass() {
     assert_eq!(store.census().unwrap().results_waiting, 2);
     store.finish(results[1]).unwrap();
     assert!(matches!(store.next_due().unwrap(), Next::Wait(ms) if ms <= 3_600_000));
+}
+
+#[test]
+fn the_fresh_lane_takes_the_newest_that_was_never_sent_and_the_backlog_the_oldest() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let results = [1, 2, 3].map(Uuid::from_u128);
+    for (bytes, result) in [b"a", b"b", b"c"].into_iter().zip(results) {
+        store.enqueue(accept(&store, bytes).id(), result, b"{}").unwrap();
+    }
+    let next = |lane| match store.next_due_in(lane).unwrap() {
+        Next::Send(due) => due.result_id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((next(Lane::Backlog), next(Lane::Fresh)), (results[0], results[2]));
+    store.count_sending(results[2]).unwrap();
+    assert_eq!(next(Lane::Fresh), results[1], "what was sent once is no longer fresh");
+    store.count_sending(results[1]).unwrap();
+    store.count_sending(results[0]).unwrap();
+    assert_eq!(next(Lane::Fresh), results[0], "without a fresh one both lanes take the oldest");
+    store.await_ack(results[0], 3_600_000).unwrap();
+    store.await_ack(results[1], 3_600_000).unwrap();
+    store.postpone(results[2], 3_600_000).unwrap();
+    assert!(matches!(store.next_due().unwrap(), Next::Wait(_)));
+    assert_eq!(store.replay_unacknowledged().unwrap(), 2);
+    assert_eq!(next(Lane::Backlog), results[0]);
+    store.finish(results[0]).unwrap();
+    store.finish(results[1]).unwrap();
+    assert!(matches!(store.next_due().unwrap(), Next::Wait(_)), "a refused one keeps its pause");
+    assert_eq!(store.retry(None).unwrap(), 0);
+    assert_eq!(next(Lane::Backlog), results[2]);
+}
+
+#[test]
+fn retry_gives_what_was_set_aside_to_analysis_again() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (a, b) = (accept(&store, b"a").id(), accept(&store, b"b").id());
+    store.begin_analysis(a).unwrap();
+    store.set_aside(a, "blurred").unwrap();
+    store.set_aside(b, "blurred").unwrap();
+    assert_eq!(store.retry(Some(a)).unwrap(), 1);
+    assert_eq!(store.oldest_received().unwrap(), Some(a));
+    assert!(matches!(store.begin_analysis(a).unwrap(), Analysis::Run { attempt: 1, .. }));
+    assert_eq!(store.retry(None).unwrap(), 1);
+    assert_eq!(state(&store, b), Some(ImageState::Received));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{Ack, Birth, Health, Message, ResultEnvelope, SCHEMA, Status};
+use super::{Ack, Birth, Command, Health, Message, Response, ResultEnvelope, SCHEMA, Status, Verb};
 use crate::topic::Channel;
 
 /// An RFC 3339 time, for the schema of foreign types.
@@ -36,6 +36,8 @@ pub fn documents() -> Vec<(String, Value)> {
         schema::<Birth>(),
         schema::<Health>(),
         schema::<Ack>(),
+        schema::<Command>(),
+        schema::<Response>(),
     ]
     .into_iter()
     .collect();
@@ -61,15 +63,17 @@ fn asyncapi() -> Value {
                    content: &str,
                    summary: &str| {
         let name = channel.to_string();
+        // Keys are named by JSON pointers, in which a slash means something.
+        let key = name.replace('/', "-");
         channels.insert(
-            name.clone(),
+            key.clone(),
             json!({
                 "address": format!("cxr/v1/{{site}}/{{device}}/{name}"),
                 "parameters": {
                     "site": {"description": "The hospital or clinic: [a-z0-9-]{1,32}."},
                     "device": {"description": "The box, unique within its site: [a-z0-9-]{1,32}."},
                 },
-                "messages": {&name: {
+                "messages": {&key: {
                     "contentType": content,
                     "summary": summary,
                     "payload": {"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": {"$ref": file}},
@@ -77,10 +81,10 @@ fn asyncapi() -> Value {
             }),
         );
         operations.insert(
-            name.clone(),
+            key.clone(),
             json!({
                 "action": action,
-                "channel": {"$ref": format!("#/channels/{name}")},
+                "channel": {"$ref": format!("#/channels/{key}")},
                 "bindings": {"mqtt": {"qos": qos, "retain": retain, "bindingVersion": "0.2.0"}},
             }),
         );
@@ -120,6 +124,22 @@ fn asyncapi() -> Value {
         Ack::CONTENT_TYPE,
         "Central has committed the result; awaited where require_ack is set.",
     );
+    for verb in Verb::ALL.map(Verb::slug) {
+        add(
+            &Channel::Command(verb.clone()),
+            ("receive", 1, false),
+            schema_file::<Command>(),
+            Command::CONTENT_TYPE,
+            "A request; the response goes to its response topic, with its correlation data.",
+        );
+        add(
+            &Channel::Response(verb),
+            ("send", 1, false),
+            schema_file::<Response>(),
+            Response::CONTENT_TYPE,
+            "What came of a request.",
+        );
+    }
     json!({
         "asyncapi": "3.0.0",
         "info": {

@@ -82,6 +82,34 @@ pub struct Health {
     pub delivered: u64,
     /// Memory of the agent in bytes, if the system tells.
     pub rss_bytes: Option<u64>,
+    /// Free bytes for the agent on the disk of its state folder. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+    /// Size of that disk in bytes. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// The hottest sensor of the box in degrees Celsius. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<f64>,
+    /// Milliseconds that the last images took from bytes to result; none before the first. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis_ms: Option<Percentiles>,
+    /// Milliseconds between arrival of an image and delivery of its result, over the last results. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_ms: Option<Percentiles>,
+}
+
+/// Percentiles by nearest rank over the last `count` values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentiles {
+    /// How many values.
+    pub count: u64,
+    /// The median.
+    pub p50: f64,
+    /// 95 of 100 are no larger.
+    pub p95: f64,
+    /// The largest.
+    pub max: f64,
 }
 
 /// Central to device, on `ack`, after its own commit.
@@ -180,6 +208,17 @@ mod tests {
         birth.signature = None;
         birth.schema = SchemaVersion { major: 1, minor: 0 };
         assert_eq!(Birth::parse(&birth.to_json()).unwrap(), birth);
+    }
+
+    #[test]
+    fn a_health_message_of_1_0_is_read_and_what_it_lacks_is_not_written() {
+        let json = r#"{"schema":"1.0","boot_id":"00000000-0000-0000-0000-000000000000","at":"2026-11-23T12:00:00Z","images_waiting":0,"results_waiting":1,"oldest_unsent_s":5,"set_aside":0,"delivered":7,"rss_bytes":null}"#;
+        let mut health = Health::parse(json.as_bytes()).unwrap();
+        assert_eq!(health.to_json(), json.as_bytes());
+        health.schema = SCHEMA;
+        health.temperature_c = Some(48.5);
+        health.analysis_ms = Some(Percentiles { count: 2, p50: 40.0, p95: 41.5, max: 41.5 });
+        assert_eq!(Health::parse(&health.to_json()).unwrap(), health);
     }
 
     #[test]

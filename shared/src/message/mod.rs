@@ -3,11 +3,13 @@
 //! [`Message::parse`] reads strictly: the version first, then every field; a field that a document of our own
 //! or an older minor cannot have is an error, a newer minor's additions are ignored.
 
+mod command;
 pub mod contract;
 mod device;
 mod result;
 
-pub use device::{Ack, Birth, Health, Status, StatusKind};
+pub use command::{Command, CommandErrorCode, Outcome, Response, Verb};
+pub use device::{Ack, Birth, Health, Percentiles, Status, StatusKind};
 pub use result::{Finding, LatencyMs, ModelRef, QualityNote, ResultEnvelope, SourceImage, result_id};
 
 use serde::Serialize;
@@ -16,7 +18,8 @@ use serde::de::DeserializeOwned;
 use crate::schema::{SchemaError, SchemaVersion};
 
 /// The message schema that this program writes. 1.1 added a result's `measurements` and birth's `signature`,
-/// 1.2 an image's `revision` and birth's `store_rebuilt`.
+/// 1.2 commands and responses, health's disk, temperature and latencies, an image's `revision` and birth's
+/// `store_rebuilt`.
 pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
 
 /// Why a message was refused.

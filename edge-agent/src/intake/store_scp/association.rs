@@ -208,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
         match receiving.finish(&self.scp.store, self.scp.limits).await {
             Ok(Accepted::New(image)) => {
                 tracing::info!(%image, unit, "received an object");
+                self.scp.gate.count_accepted();
                 self.scp.accepted.notify_one();
                 Status::SUCCESS
             }
@@ -216,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                 Status::SUCCESS
             }
             Err(status) => {
+                self.scp.gate.count_refused();
                 tracing::warn!(unit, %status, "refused an object");
                 status
             }

@@ -38,6 +38,7 @@ use self::policy::Policy;
 use super::sop_classes::abstract_syntaxes;
 use crate::config::DicomConfig;
 use crate::decode::{DecodeLimits, transfer_syntaxes};
+use crate::health::Gate;
 use crate::store::Store;
 
 /// Peers beyond the bound that are told so at a time; others are just not heard.
@@ -84,6 +85,7 @@ struct Scp {
     store: Store,
     /// Rung for every image that the store took.
     accepted: Arc<Notify>,
+    gate: Arc<Gate>,
 }
 
 impl StoreScp {
@@ -96,13 +98,15 @@ impl StoreScp {
         limits: DecodeLimits,
         store: Store,
         accepted: Arc<Notify>,
+        gate: Arc<Gate>,
     ) -> Result<Self, ScpError> {
         let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
         let address = config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ScpError::Listen { address, source })?;
         tracing::info!(%address, ae_title = %config.ae_title, tls = tls.is_some(), "listening for DICOM");
-        Ok(Self { listener, scp: Arc::new(Scp { config, tls, limits, store, accepted }) })
+        gate.set_open(true);
+        Ok(Self { listener, scp: Arc::new(Scp { config, tls, limits, store, accepted, gate }) })
     }
 
     /// Where it listens.

@@ -19,10 +19,11 @@ use shared::message::{
 use shared::pixel::{Photometric, VoiApplied};
 use shared::preprocess::Letterbox;
 use shared::topic::DeviceId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Outbound;
 use super::courier::Courier;
 use super::presence::Presence;
 use crate::health::Vitals;
@@ -111,6 +112,11 @@ pub(super) fn courier(store: &Store, require_ack: bool) -> Courier {
         max_backoff: Duration::from_millis(300),
         stop: CancellationToken::new(),
     }
+}
+
+/// No responses.
+pub(super) fn silence() -> mpsc::Receiver<Outbound> {
+    mpsc::channel(1).1
 }
 
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {

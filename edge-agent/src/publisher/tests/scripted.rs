@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{courier, enqueue, within};
+use super::{courier, enqueue, silence, within};
 use crate::publisher::{Link, Outbound, PublishError, Publisher};
 use crate::store::{Next, Store};
 
@@ -62,7 +62,7 @@ async fn scripted(store: &Store, fates: &[Fate], count: usize) -> Vec<(Uuid, boo
     let script = Arc::new(Mutex::new(fates.iter().copied().collect()));
     let courier = courier(store, false);
     let stop = courier.stop.clone();
-    let running = tokio::spawn(courier.run(Scripted { script, sent }));
+    let running = tokio::spawn(courier.run(Scripted { script, sent }, silence()));
     let mut results = Vec::new();
     while results.len() < count {
         let message = within(tried.recv()).await.unwrap();
@@ -100,6 +100,15 @@ async fn a_result_on_which_links_die_lets_others_pass() {
 }
 
 #[tokio::test]
+async fn the_newest_and_the_oldest_take_turns() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let ids: Vec<Uuid> = (1..=6).map(|n| enqueue(&store, n)).collect();
+    let sent: Vec<Uuid> = scripted(&store, &[], 6).await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(sent, [0, 5, 1, 4, 2, 3].map(|i| ids[i]));
+}
+
+#[tokio::test]
 async fn an_envelope_that_cannot_be_read_is_kept_and_passed_over() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -119,7 +128,7 @@ async fn online_and_birth_come_first_and_stopped_last() {
     let courier = courier(&store, false);
     // A stop that was asked before the connection stands sends nothing; so ask after the first message.
     let stop = courier.stop.clone();
-    let running = tokio::spawn(courier.run(Scripted { script: Script::default(), sent }));
+    let running = tokio::spawn(courier.run(Scripted { script: Script::default(), sent }, silence()));
     let first = within(tried.recv()).await.unwrap();
     stop.cancel();
     within(running).await.unwrap();
