@@ -4,15 +4,23 @@
 //! depends on how fast the machine is.
 
 mod agent;
+mod central;
 mod data;
+mod device;
 mod mosquitto;
+mod postgres;
 mod python;
+mod storescp;
 mod subscriber;
 
 pub use agent::{Agent, AgentSetup};
-pub use data::{phantom_png, real_data, shipped_bundle, workspace};
+pub use central::{Central, CentralSetup};
+pub use data::{phantom_dicom, phantom_png, real_data, shipped_bundle, workspace};
+pub use device::{Device, result};
 pub use mosquitto::Mosquitto;
-pub use python::python;
+pub use postgres::Postgres;
+pub use python::{python, python_command};
+pub use storescp::StoreScp;
 pub use subscriber::Subscriber;
 
 use std::time::{Duration, Instant};

@@ -73,7 +73,7 @@ fn binary() -> PathBuf {
     if system.exists() { system.to_owned() } else { "mosquitto".into() }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback interface has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 
 use crate::schema::{SchemaError, SchemaVersion};
 
-/// The message schema that this program writes. 1.1 added a result's `measurements` and birth's `signature`.
-pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
+/// The message schema that this program writes. 1.1 added a result's `measurements` and birth's `signature`,
+/// 1.2 an image's `sop_class_uid`.
+pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
