@@ -15,6 +15,7 @@ from pycocotools import mask as coco
 
 folder, *messages = sys.argv[1:]
 results = {m["image"]["sop_instance_uid"]: m for m in (json.loads(Path(p).read_text()) for p in messages)}
+captured = dict(results)
 
 
 def decode(finding, rows, cols):
@@ -32,9 +33,11 @@ for path in sorted(Path(folder).glob("*.dcm")):
     assert dataset.PatientName == "" and dataset.PatientID in ("", None)
     if dataset.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage:
         source = dataset.SourceImageSequence[0].ReferencedSOPInstanceUID
-        assert dataset.StudyInstanceUID == results[source]["image"]["study_instance_uid"]
+        message = captured.pop(source)
+        assert dataset.StudyInstanceUID == message["image"]["study_instance_uid"]
         assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns, 3)
-        assert dataset.pixel_array.any()
+        found = any(finding["area_px"] for finding in message["findings"])
+        assert dataset.pixel_array.any() == found
         seen["captures"] += 1
         continue
     seg = highdicom.seg.segread(path)
@@ -55,5 +58,5 @@ for path in sorted(Path(folder).glob("*.dcm")):
         assert np.array_equal(pixels, expected), f"segment {number} differs in {(pixels != expected).sum()} pixels"
         seen["pixels"] += int(expected.sum())
     seen["segmentations"] += 1
-assert not results, f"no segmentation of {list(results)}"
+assert not results and not captured, f"nothing of {list(results)} or {list(captured)}"
 print(json.dumps(seen))

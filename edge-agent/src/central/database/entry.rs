@@ -239,7 +239,8 @@ pub(super) async fn trim(
     Ok(())
 }
 
-fn bounded(text: &str) -> String {
+/// A text of at most [`MAX_TEXT`] characters that any database takes.
+pub(super) fn bounded(text: &str) -> String {
     printable(&text.chars().take(MAX_TEXT).collect::<String>())
 }
 

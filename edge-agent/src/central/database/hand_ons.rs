@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::backend::Value;
+use super::entry::bounded;
 use super::{Database, DatabaseError, int, now_ms, optional_text, text};
 
 /// Milliseconds for which a claim holds if its holder vanishes without coming back.
@@ -105,7 +106,7 @@ impl Database {
     /// If the database fails.
     pub async fn settle(&self, id: Uuid, skipped: Option<&str>) -> Result<(), DatabaseError> {
         let state = if skipped.is_some() { HandOnState::Skipped } else { HandOnState::Done };
-        let values: [Value; 3] = [state.name().into(), skipped.into(), id.to_string().into()];
+        let values: [Value; 3] = [state.name().into(), skipped.map(bounded).into(), id.to_string().into()];
         let mut db = self.backend().await?;
         db.execute(
             "UPDATE hand_ons SET state = $1, reason = $2, claimed_by = NULL WHERE result_id = $3",
@@ -121,7 +122,7 @@ impl Database {
     /// If the database fails.
     pub async fn postpone(&self, id: Uuid, pause_ms: u64, reason: &str) -> Result<(), DatabaseError> {
         let due = now_ms().saturating_add(i64::try_from(pause_ms).unwrap_or(i64::MAX));
-        let values: [Value; 3] = [due.into(), reason.into(), id.to_string().into()];
+        let values: [Value; 3] = [due.into(), bounded(reason).into(), id.to_string().into()];
         let mut db = self.backend().await?;
         db.execute(
             "UPDATE hand_ons SET due_at = $1, reason = $2, claimed_by = NULL \

@@ -11,6 +11,7 @@ use super::{Claim, Database, DatabaseError, Entry, Filter, HandOnState, Kept, Se
 use crate::central::config::DatabaseConfig;
 use crate::publisher::tests::{device, envelope, model};
 
+#[allow(unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../../tests/src/postgres.rs"]
 mod server;
 

@@ -95,6 +95,9 @@ pub(super) fn common(
         text(tags::SERIES_INSTANCE_UID, VR::UI, &derived_uid(envelope, &format!("{purpose} series"))),
         text(tags::SERIES_NUMBER, VR::IS, series_number),
         long(tags::SERIES_DESCRIPTION, &format!("{} {} (research)", model.name, model.version)),
+        // Type 2C: neither a laterality of the series nor an orientation crosses the wire.
+        unknown(tags::LATERALITY, VR::CS),
+        unknown(tags::PATIENT_ORIENTATION, VR::CS),
         text(tags::INSTANCE_NUMBER, VR::IS, "1"),
         text(tags::CONTENT_DATE, VR::DA, &date),
         text(tags::CONTENT_TIME, VR::TM, &time),
@@ -121,7 +124,8 @@ pub(super) fn reference(source: &Source<'_>) -> [InMemElement; 2] {
 }
 
 /// Source Image Sequence: the whole image, by its instance alone, since radiographs seldom have a frame of reference.
-pub(super) fn source_image(source: &Source<'_>) -> InMemElement {
+/// `same_pixels` says whether a pixel of the object is the pixel of the source at its place.
+pub(super) fn source_image(source: &Source<'_>, same_pixels: bool) -> InMemElement {
     let [class, instance] = reference(source);
     let purpose = code(
         tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE,
@@ -129,7 +133,8 @@ pub(super) fn source_image(source: &Source<'_>) -> InMemElement {
         "121322",
         "Source image for image processing operation",
     );
-    item(tags::SOURCE_IMAGE_SEQUENCE, [class, instance, purpose])
+    let preserved = text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, if same_pixels { "YES" } else { "NO" });
+    item(tags::SOURCE_IMAGE_SEQUENCE, [class, instance, purpose, preserved])
 }
 
 /// Common Instance Reference (PS3.3 C.12.2).

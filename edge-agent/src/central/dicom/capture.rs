@@ -36,13 +36,12 @@ pub fn capture(envelope: &ResultEnvelope) -> Result<InMemDicomObject, ObjectErro
     let elements = [
         text(tags::CONVERSION_TYPE, VR::CS, "WSD"),
         text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY"),
-        text(tags::PATIENT_ORIENTATION, VR::CS, ""),
         text(
             tags::DERIVATION_DESCRIPTION,
             VR::ST,
             "Masks and measurements of a segmentation model, without the image",
         ),
-        source_image(&source),
+        source_image(&source, false),
         text(tags::IMAGE_COMMENTS, VR::LT, &legend),
         text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
         text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB"),

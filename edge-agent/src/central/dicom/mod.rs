@@ -13,7 +13,8 @@ mod segmentation;
 #[cfg(test)]
 mod tests;
 
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject, WriteError};
+use dicom_dictionary_std::uids;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use shared::mask::RleError;
 use shared::message::ResultEnvelope;
 use shared::uid::Uid;
@@ -52,6 +53,9 @@ pub enum ObjectError {
     /// A mask is damaged.
     #[error("a mask of the result cannot be read: {0}")]
     Mask(#[from] RleError),
+    /// It cannot be encoded.
+    #[error("the object cannot be written: {0}")]
+    Write(String),
 }
 
 /// The image that objects refer to.
@@ -97,12 +101,11 @@ fn derived_uid(envelope: &ResultEnvelope, purpose: &str) -> String {
 /// An object as a file with preamble and file meta information, explicit VR little endian.
 ///
 /// # Errors
-/// None in practice: the objects of this module are complete.
-pub fn file(object: InMemDicomObject) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-    let meta =
-        FileMetaTableBuilder::new().transfer_syntax(dicom_dictionary_std::uids::EXPLICIT_VR_LITTLE_ENDIAN);
+/// [`ObjectError::Write`]; none in practice: the objects of this module are complete.
+pub fn file(object: InMemDicomObject) -> Result<Vec<u8>, ObjectError> {
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let object = object.with_meta(meta).map_err(|e| ObjectError::Write(e.to_string()))?;
     let mut bytes = Vec::new();
-    let written: Result<(), WriteError> = object.with_meta(meta)?.write_all(&mut bytes);
-    written?;
+    object.write_all(&mut bytes).map_err(|e| ObjectError::Write(e.to_string()))?;
     Ok(bytes)
 }

@@ -80,10 +80,10 @@ pub fn segmentation(envelope: &ResultEnvelope) -> Result<InMemDicomObject, Objec
                 text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, "Segment"),
             ],
         ),
-        item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, [derivation(&source)]),
+        item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, []),
         sequence(
             tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-            (1..=findings.len()).map(|number| frame(number as u16)).collect(),
+            (1..=findings.len()).map(|number| frame(&source, number as u16)).collect(),
         ),
         referenced_series(&source),
         InMemElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(bits.finish())),
@@ -137,9 +137,11 @@ fn segment(envelope: &ResultEnvelope, index: usize, finding: &Finding) -> InMemD
     ])
 }
 
-/// Frame Content and Segment Identification functional groups.
-fn frame(segment: u16) -> InMemDicomObject {
+/// Derivation Image, Frame Content and Segment Identification functional groups. The first is the same for all frames,
+/// but readers such as highdicom look for it in each.
+fn frame(source: &Source<'_>, segment: u16) -> InMemDicomObject {
     InMemDicomObject::from_element_iter([
+        derivation(source),
         item(
             tags::FRAME_CONTENT_SEQUENCE,
             [InMemElement::new(
@@ -156,7 +158,7 @@ fn frame(segment: u16) -> InMemDicomObject {
 fn derivation(source: &Source<'_>) -> InMemElement {
     item(
         tags::DERIVATION_IMAGE_SEQUENCE,
-        [code(tags::DERIVATION_CODE_SEQUENCE, "DCM", "113076", "Segmentation"), source_image(source)],
+        [code(tags::DERIVATION_CODE_SEQUENCE, "DCM", "113076", "Segmentation"), source_image(source, true)],
     )
 }
 
