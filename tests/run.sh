@@ -11,9 +11,10 @@ say() { printf '\n== %s\n' "$*"; }
 
 # command:package pairs; g++ compiles torch-sys.
 missing=
-for pair in mosquitto:mosquitto minisign:minisign g++:g++ storescu:dcmtk; do
+for pair in mosquitto:mosquitto minisign:minisign g++:g++ storescu:dcmtk dciodvfy:dicom3tools; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
+[ -d /usr/lib/postgresql ] || missing="$missing postgresql"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

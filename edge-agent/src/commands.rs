@@ -162,7 +162,8 @@ mod tests {
     async fn ping_queue_and_retry_answer_what_is_so() {
         let desk = desk();
         assert!(matches!(desk.ask("ping").await, Outcome::Pong { .. }));
-        let image = desk.store.stage(&b"x"[..], 9).unwrap().commit(None).unwrap().id();
+        let image =
+            desk.store.stage(&b"x"[..], 9).unwrap().commit(crate::store::Origin::Unknown).unwrap().id();
         desk.store.set_aside(image, "blurred").unwrap();
         let Outcome::Queue { images_waiting: 0, set_aside: 1, oldest_unsent_s: None, .. } =
             desk.ask("queue").await

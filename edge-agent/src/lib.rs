@@ -5,6 +5,7 @@
 //! publisher. [`infer`] is its middle part; [`config`] says what differs between devices.
 
 pub mod bench;
+pub mod central;
 pub mod check;
 pub mod cli;
 pub mod commands;

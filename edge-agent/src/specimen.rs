@@ -13,6 +13,20 @@ pub fn dicom_file(frame: &PixelFrame, sop_instance_uid: &Uid) -> Vec<u8> {
     write(dataset(frame, sop_instance_uid), uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }
 
+/// The same with identity: Study Instance UID `study`, one series and one image below it.
+///
+/// # Panics
+/// If `study` is no UID of at most 60 characters.
+pub fn dicom_file_of_study(frame: &PixelFrame, study: &str) -> Vec<u8> {
+    let uid =
+        |end: &str| format!("{study}{end}").parse::<Uid>().expect("a UID with room for four characters");
+    let mut object = dataset(frame, &uid(".1.1"));
+    for (tag, uid) in [(tags::STUDY_INSTANCE_UID, uid("")), (tags::SERIES_INSTANCE_UID, uid(".1"))] {
+        object.put(InMemElement::new(tag, VR::UI, PrimitiveValue::from(uid.as_str())));
+    }
+    write(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
+
 /// The data set of [`dicom_file`].
 pub fn dataset(frame: &PixelFrame, sop_instance_uid: &Uid) -> InMemDicomObject {
     let text = |tag: Tag, vr: VR, value: &str| InMemElement::new(tag, vr, PrimitiveValue::from(value));

@@ -5,6 +5,7 @@
 mod agreement;
 mod bad_input;
 mod broker;
+mod central;
 mod contract;
 mod deploy;
 mod dicom;
@@ -17,3 +18,6 @@ mod trainer;
 
 /// The agent's binary.
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
+
+/// The central server's binary.
+const CENTRAL: &str = env!("CARGO_BIN_EXE_central-under-test");

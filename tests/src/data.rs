@@ -37,3 +37,12 @@ pub fn phantom_png(path: &Path, seed: u64, rows: usize, cols: usize) -> Phantom 
     std::fs::rename(&part, path).expect("temporary folder is writable");
     phantom
 }
+
+/// Renders a phantom and writes it as a DICOM object with study and series.
+pub fn phantom_dicom(path: &Path, seed: u64, rows: usize, cols: usize) {
+    let phantom = render(&PhantomParams::random(seed, rows, cols)).expect("random parameters are valid");
+    let file = edge_agent::specimen::dicom_file_of_study(&phantom.frame, &format!("1.2.840.{seed}"));
+    let part = path.with_extension("part");
+    std::fs::write(&part, file).expect("temporary folder is writable");
+    std::fs::rename(&part, path).expect("temporary folder is writable");
+}

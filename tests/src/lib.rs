@@ -4,19 +4,27 @@
 //! depends on how fast the machine is.
 
 mod agent;
+mod central;
 mod data;
 mod dcmtk;
+mod device;
 mod mosquitto;
+mod postgres;
 mod python;
 mod site;
+mod storescp;
 mod subscriber;
 
 pub use agent::{Agent, AgentSetup};
-pub use data::{phantom_png, real_data, shipped_bundle, workspace};
+pub use central::{Central, CentralSetup};
+pub use data::{phantom_dicom, phantom_png, real_data, shipped_bundle, workspace};
 pub use dcmtk::{Unit, convert, dicom_file};
+pub use device::{Device, result};
 pub use mosquitto::{Mosquitto, free_port};
-pub use python::python;
+pub use postgres::Postgres;
+pub use python::{python, python_command};
 pub use site::Site;
+pub use storescp::StoreScp;
 pub use subscriber::Subscriber;
 
 use std::time::{Duration, Instant};

@@ -224,7 +224,7 @@ fn project_key() -> Vec<PublicKey> {
 }
 
 /// Checks an inclusive range.
-fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ValueError> {
+pub(crate) fn range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ValueError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

@@ -71,7 +71,7 @@ impl MqttConfig {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), ValueError> {
+    pub(crate) fn validate(&self) -> Result<(), ValueError> {
         let problem = |key, found: &str, remedy: &str| {
             Err(ValueError { key, found: found.to_owned(), remedy: remedy.to_owned() })
         };
@@ -99,7 +99,7 @@ impl MqttConfig {
         }
     }
 
-    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+    pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|t| [Some(&mut t.ca), t.cert.as_mut(), t.key.as_mut()]);
         self.password_file.iter_mut().chain(tls.flatten())
     }

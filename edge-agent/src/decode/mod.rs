@@ -141,6 +141,7 @@ fn decode_picture(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result
         study_instance_uid: None,
         series_instance_uid: None,
         sop_instance_uid: content_uid(bytes),
+        sop_class_uid: None,
         rows: frame.rows(),
         cols: frame.cols(),
         photometric: Photometric::Monochrome2,

@@ -108,7 +108,7 @@ mod tests {
     fn health_counts_what_waits_and_what_was_delivered() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.stage(&b"image"[..], 10).unwrap().commit(None).unwrap();
+        store.stage(&b"image"[..], 10).unwrap().commit(crate::store::Origin::Unknown).unwrap();
         let vitals = Vitals::new(Uuid::from_u128(1));
         vitals.count_delivery(Some(Duration::from_secs(2)));
         vitals.count_delivery(None);

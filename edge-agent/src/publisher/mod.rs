@@ -9,10 +9,10 @@ pub mod fit;
 pub mod inbox;
 pub mod mqtt;
 pub mod presence;
-mod tls;
+pub(crate) mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use crate::config::TlsConfig;
 
 /// Reads certificates and key. TLS 1.2 and 1.3 with ring; only the configured authorities are trusted, never
 /// the system's, so that no public authority can stand in for the site's broker.
-pub(super) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, PublishError> {
+pub(crate) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, PublishError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("mqtt.tls.ca", &tls.ca)? {
         roots.add(certificate).map_err(|e| bad("mqtt.tls.ca", &tls.ca, &e.to_string()))?;

@@ -39,7 +39,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let budget = Budget::unlimited();
         let files = FaultyFiles { budget: budget.clone() };
-        let store = Store::open_with(dir.path(), Box::new(files), crate::config::StoreConfig::default()).unwrap();
+        let store =
+            Store::open_with(dir.path(), Box::new(files), crate::config::StoreConfig::default()).unwrap();
         budget.set(0);
         assert!(store.probe().unwrap_err().is_full());
         budget.set(usize::MAX);

@@ -267,7 +267,7 @@ fn the_fresh_lane_takes_the_newest_that_was_never_sent_and_the_backlog_the_oldes
     let store = Store::open(dir.path()).unwrap();
     let results = [1, 2, 3].map(Uuid::from_u128);
     for (bytes, result) in [b"a", b"b", b"c"].into_iter().zip(results) {
-        store.enqueue(accept(&store, bytes).id(), result, b"{}").unwrap();
+        store.enqueue(accept(&store, bytes).id(), result, &CONTENT, b"{}").unwrap();
     }
     let next = |lane| match store.next_due_in(lane).unwrap() {
         Next::Send(due) => due.result_id,

@@ -174,7 +174,7 @@ mod tests {
     async fn start() -> Served {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.stage(&b"x"[..], 10).unwrap().commit(None).unwrap();
+        store.stage(&b"x"[..], 10).unwrap().commit(crate::store::Origin::Unknown).unwrap();
         let vitals = Arc::new(Vitals::new(Uuid::nil()));
         let listen = "127.0.0.1:0".parse().unwrap();
         let web = Web::bind(listen, Arc::clone(&vitals), store).await.unwrap();

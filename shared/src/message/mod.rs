@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use crate::schema::{SchemaError, SchemaVersion};
 
 /// The message schema that this program writes. 1.1 added a result's `measurements` and birth's `signature`,
-/// 1.2 commands and responses, health's disk, temperature and latencies, an image's `revision` and birth's
-/// `store_rebuilt`.
+/// 1.2 commands and responses, health's disk, temperature and latencies, an image's `revision` and `sop_class_uid`, and
+/// birth's `store_rebuilt`.
 pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
 
 /// Why a message was refused.

@@ -98,6 +98,9 @@ pub struct SourceImage {
     pub series_instance_uid: Option<Uid>,
     /// SOP Instance UID; made from the content for pictures without one.
     pub sop_instance_uid: Uid,
+    /// SOP Class UID, if the object has one: what refers to the image needs it. Since 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sop_class_uid: Option<Uid>,
     /// Rows of the source.
     pub rows: usize,
     /// Columns of the source.
@@ -251,6 +254,7 @@ mod tests {
                 study_instance_uid: None,
                 series_instance_uid: None,
                 sop_instance_uid,
+                sop_class_uid: None,
                 rows: 20,
                 cols: 10,
                 photometric: Photometric::Monochrome2,

@@ -87,6 +87,7 @@ pub(super) fn decode(
         study_instance_uid: attributes.uid(tags::STUDY_INSTANCE_UID),
         series_instance_uid: attributes.uid(tags::SERIES_INSTANCE_UID),
         sop_instance_uid: attributes.uid(tags::SOP_INSTANCE_UID).unwrap_or_else(|| content_uid(bytes)),
+        sop_class_uid: attributes.uid(tags::SOP_CLASS_UID),
         rows: frame.rows(),
         cols: frame.cols(),
         photometric,

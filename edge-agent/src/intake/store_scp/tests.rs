@@ -35,8 +35,9 @@ impl Site {
             DicomConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..DicomConfig::default() };
         change(&mut config);
         let gate = crate::health::metrics::Metrics::default().gate("dicom");
-        let scp =
-            StoreScp::bind(config, DecodeLimits::default(), store.clone(), Arc::default(), gate).await.unwrap();
+        let scp = StoreScp::bind(config, DecodeLimits::default(), store.clone(), Arc::default(), gate)
+            .await
+            .unwrap();
         let (address, stop) = (scp.address().unwrap(), CancellationToken::new());
         let task = tokio::spawn(scp.run(stop.clone()));
         Self { _dir: dir, store, address, stop, task }

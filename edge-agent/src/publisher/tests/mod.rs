@@ -32,7 +32,7 @@ use crate::store::{Next, Store};
 /// A guard against hanging, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) fn model() -> ModelRef {
+pub(crate) fn model() -> ModelRef {
     ModelRef {
         name: "m".into(),
         version: "1".into(),
@@ -63,6 +63,7 @@ pub(crate) fn envelope(n: u64) -> ResultEnvelope {
             study_instance_uid: None,
             series_instance_uid: None,
             sop_instance_uid,
+            sop_class_uid: None,
             rows,
             cols,
             photometric: Photometric::Monochrome2,
@@ -97,7 +98,7 @@ pub(super) fn enqueue(store: &Store, n: u64) -> Uuid {
     envelope.result_id
 }
 
-pub(super) fn device() -> DeviceId {
+pub(crate) fn device() -> DeviceId {
     DeviceId { site: "north".parse().unwrap(), device: "cart-3".parse().unwrap() }
 }
 
