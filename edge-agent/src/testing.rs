@@ -185,3 +185,8 @@ pub fn onnx(classes: usize, size: usize) -> pb::ModelProto {
         ..pb::ModelProto::default()
     }
 }
+
+/// Reads a command set as the Storage SCP does; whether it is one.
+pub fn read_command(bytes: &[u8]) -> bool {
+    crate::intake::store_scp::is_command(bytes)
+}

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use e2e_tests::{
-    Agent, AgentSetup, Mosquitto, Subscriber, Unit, convert, dicom_file, free_port, python, wait_for,
+    Agent, AgentSetup, Mosquitto, Subscriber, Unit, convert, dicom_file, free_port, python, stored, wait_for,
 };
 use shared::message::ResultEnvelope;
 use shared::phantom::{PhantomParams, render};
@@ -57,11 +57,6 @@ impl Site {
 
 fn chest(seed: u64) -> PixelFrame {
     render(&PhantomParams::random(seed, 400, 360)).unwrap().frame
-}
-
-fn stored(output: &std::process::Output) -> usize {
-    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-    text.matches("Received Store Response (Success)").count()
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod central;
 mod contract;
 mod deploy;
 mod dicom;
+mod faults;
 mod infer;
 mod measure;
 mod quality;

@@ -101,6 +101,14 @@ impl Agent {
         self.process.try_wait().expect("a child of ours can be asked").is_none()
     }
 
+    /// The most memory that it ever had, in MiB.
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1024
+    }
+
     /// Kills it without warning.
     pub fn kill(mut self) {
         self.process.kill().expect("a child of ours can be killed");

@@ -51,3 +51,10 @@ pub fn convert(tool: &str, options: &[&str], from: &Path, to: &Path) {
     let status = Command::new(tool).args(options).arg(from).arg(to).status();
     assert!(status.expect("DCMTK is there; tests/run.sh installs it").success(), "{tool} {options:?}");
 }
+
+/// How many files a `storescu` was told were stored. With several files it stops at the first association that breaks,
+/// so that these are the first ones.
+pub fn stored(output: &Output) -> usize {
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    text.matches("Received Store Response (Success)").count()
+}

@@ -9,6 +9,8 @@ use crate::wait_for;
 /// A real mosquitto on a port of its own; killed when dropped.
 pub struct Mosquitto {
     port: u16,
+    /// Whether it remembers sessions and messages when it is killed.
+    persistent: bool,
     dir: TempDir,
     process: Option<Child>,
 }
@@ -18,14 +20,23 @@ impl Mosquitto {
     pub fn start() -> Self {
         let port = free_port();
         let dir = tempfile::tempdir().expect("temporary folder");
-        let mut broker = Self { port, dir, process: None };
+        let mut broker = Self { port, persistent: false, dir, process: None };
+        broker.launch();
+        broker
+    }
+
+    /// Like [`Mosquitto::start`], but it writes its sessions and messages to disk, as often as it can.
+    pub fn persistent() -> Self {
+        let mut broker = Self::reserved();
+        broker.persistent = true;
         broker.launch();
         broker
     }
 
     /// A port where nothing listens yet; [`Mosquitto::launch`] will.
     pub fn reserved() -> Self {
-        Self { port: free_port(), dir: tempfile::tempdir().expect("temporary folder"), process: None }
+        let dir = tempfile::tempdir().expect("temporary folder");
+        Self { port: free_port(), persistent: false, dir, process: None }
     }
 
     /// Its port.
@@ -33,11 +44,18 @@ impl Mosquitto {
         self.port
     }
 
-    /// Starts it (again) on the same port, with no memory of what was before.
+    /// Starts it (again) on the same port; unless it is persistent, with no memory of what was before.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "mosquitto runs already");
         let config = self.dir.path().join("mosquitto.conf");
-        let text = format!("listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n", self.port);
+        let memory = match self.persistent {
+            true => format!(
+                "persistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n",
+                self.dir.path().display()
+            ),
+            false => "persistence false\n".to_owned(),
+        };
+        let text = format!("listener {} 127.0.0.1\nallow_anonymous true\nuser root\n{memory}", self.port);
         std::fs::write(&config, text).expect("temporary folder is writable");
         let log = std::fs::File::create(self.dir.path().join("log")).expect("temporary folder is writable");
         let process = Command::new(binary())

@@ -204,6 +204,11 @@ impl Scp {
     }
 }
 
+/// For fuzzing: whether bytes are a command set that is answered.
+pub(crate) fn is_command(bytes: &[u8]) -> bool {
+    dimse::Command::read(bytes).is_ok()
+}
+
 /// Rejects for now: local limit exceeded (PS3.8 table 9-21).
 async fn turn_away(mut socket: TcpStream, _door: OwnedSemaphorePermit) {
     let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
