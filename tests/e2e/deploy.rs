@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e_tests::{AgentSetup, PATIENCE, Site, phantom_png, workspace};
+use e2e_tests::{AgentSetup, PATIENCE, Site, phantom_png, wait_for, workspace};
 use edge_agent::config::MqttConfig;
 use edge_agent::publisher::mqtt::connect_options;
 use rumqttc::v5::mqttbytes::QoS;
@@ -227,7 +227,7 @@ fn an_installed_device_works_through_a_wiped_broker_and_answers_commands() {
     let again = ResultEnvelope::parse(&central.next("/result").payload).unwrap();
     assert_eq!((again.result_id, again.replayed), (first.result_id, true));
     let ack = Ack { schema: SCHEMA, result_id: again.result_id }.to_json();
-    central.publish("cxr/v1/north/cart-3/ack", ack);
+    central.publish("cxr/v1/north/cart-3/ack", ack.clone());
     // Acknowledgements and commands are taken in order, so this counts after that.
     let properties = PublishProperties {
         response_topic: Some("cxr/v1/north/cart-3/rsp/desk-1".into()),
@@ -242,6 +242,19 @@ fn an_installed_device_works_through_a_wiped_broker_and_answers_commands() {
         panic!("{outcome:?}")
     };
     assert_eq!([images_waiting, results_waiting, unacknowledged, set_aside], [0; 4]);
+
+    // What can change while it runs changes, and the rest is told.
+    let changed =
+        config.replace("level = \"info\"", "level = \"debug\"").replace("threads = 1", "threads = 2");
+    setup.write_config(&changed.replace("127.0.0.1:9464", "127.0.0.1:0"));
+    let reload = Request { schema: SCHEMA }.to_json();
+    central.publish("cxr/v1/north/cart-3/cmd/reload-config", reload);
+    let answer = Response::parse(&central.next("/rsp/reload-config").payload).unwrap();
+    let reloaded =
+        Outcome::Reloaded { applied: vec!["log.level".into()], needs_restart: vec!["threads".into()] };
+    assert_eq!(answer.outcome, reloaded);
+    central.publish("cxr/v1/north/cart-3/ack", ack);
+    wait_for("a line of level debug", || agent.log().contains("acknowledged again").then_some(()));
     assert!(agent.stop().success());
 }
 

@@ -100,6 +100,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_full_disk_is_not_a_store_that_fails() {
+        let failed = |kind: std::io::ErrorKind| state(&Err(StoreError::Source(kind.into())));
+        assert!(
+            matches!(failed(std::io::ErrorKind::StorageFull), StoreState::Failed(_)),
+            "not the store's disk"
+        );
+        let full = StoreError::Io {
+            action: "write",
+            path: "state".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        assert_eq!(state(&Err(full)), StoreState::Full);
+        assert_eq!(state(&Ok(Census::default())), StoreState::Sound);
+    }
+
+    #[test]
     fn the_status_line_says_what_waits_and_what_is_wrong() {
         let vitals = Vitals::new(Uuid::nil());
         let census = Census { images_waiting: 1, results_waiting: 2, set_aside: 3, ..Census::default() };

@@ -96,7 +96,7 @@ impl Courier {
     }
 
     /// Jitter keeps a fleet from coming back in step when its broker does.
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::default()
             .with_min_delay(RECONNECT)
             .with_max_delay(self.max_backoff)

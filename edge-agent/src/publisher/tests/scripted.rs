@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use shared::message::{Birth, Message, ResultEnvelope, Status, StatusKind};
 use shared::topic::Channel;
@@ -8,6 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{courier, enqueue, silence, within};
+use crate::health::progress::StoreState;
 use crate::publisher::{Link, Outbound, PublishError, Publisher};
 use crate::store::{Next, Store};
 
@@ -18,6 +20,7 @@ type Script = Arc<Mutex<VecDeque<Fate>>>;
 enum Fate {
     Refused,
     Lost,
+    Stuck,
 }
 
 struct Scripted {
@@ -46,6 +49,7 @@ impl Link for Scripted {
             None => Ok(()),
             Some(Fate::Refused) => Err(PublishError::Refused { channel, reason: "QuotaExceeded".into() }),
             Some(Fate::Lost) => Err(PublishError::Lost("script".into())),
+            Some(Fate::Stuck) => std::future::pending().await,
         }
     }
 
@@ -106,6 +110,46 @@ async fn the_newest_and_the_oldest_take_turns() {
     let ids: Vec<Uuid> = (1..=6).map(|n| enqueue(&store, n)).collect();
     let sent: Vec<Uuid> = scripted(&store, &[], 6).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(sent, [0, 5, 1, 4, 2, 3].map(|i| ids[i]));
+}
+
+#[tokio::test]
+async fn a_courier_that_is_stuck_is_a_fault_and_one_that_rests_is_none() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (sent, mut tried) = mpsc::channel(100);
+    let courier = courier(&store, false);
+    let (wake, vitals) = (Arc::clone(&courier.wake), Arc::clone(&courier.vitals));
+    let far = Instant::now() + Duration::from_secs(3600);
+    // As if an hour later the store had just answered.
+    vitals.progress.set_store(StoreState::Sound, far);
+    let script = Arc::new(Mutex::new(VecDeque::from([Fate::Stuck])));
+    let running = tokio::spawn(courier.run(Scripted { script, sent }, silence()));
+    while within(tried.recv()).await.unwrap().channel != Channel::Health {}
+    within(async {
+        while vitals.progress.fault(far).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    enqueue(&store, 1);
+    wake.notify_one();
+    while within(tried.recv()).await.unwrap().channel != Channel::Result {}
+    assert!(vitals.progress.fault(far).unwrap().contains("publisher"));
+    running.abort();
+}
+
+#[tokio::test]
+async fn pauses_grow_to_the_longest_and_differ_between_devices() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let courier = courier(&store, false);
+    let pauses = || courier.pauses().take(20).collect::<Vec<_>>();
+    let (one, other) = (pauses(), pauses());
+    assert_ne!(one, other, "a fleet must not come back in step");
+    // Jitter adds up to a pause to itself.
+    assert!(
+        one.iter().all(|pause| *pause >= Duration::from_millis(250) && *pause <= 2 * courier.max_backoff)
+    );
 }
 
 #[tokio::test]
