@@ -33,6 +33,12 @@ fn rows(setup: &CentralSetup) -> Vec<String> {
     rows
 }
 
+fn shown(setup: &CentralSetup, id: &str) -> ResultEnvelope {
+    let output = setup.run(&["results", "show", id, "--json"]);
+    assert!(output.status.success());
+    ResultEnvelope::parse(&output.stdout).unwrap()
+}
+
 #[test]
 fn a_result_that_is_published_twice_lands_once() {
     let broker = Mosquitto::start();
@@ -46,8 +52,7 @@ fn a_result_that_is_published_twice_lands_once() {
     device.wait_for_acks(&first, 3);
     device.wait_for_acks(&other, 1);
     assert_eq!(rows(&setup), ids([first.clone(), other]));
-    let shown = setup.json(&["results", "show", &first.result_id.to_string(), "--json"]);
-    assert_eq!(shown[0], serde_json::to_value(&first).unwrap(), "as it came first");
+    assert!(shown(&setup, &first.result_id.to_string()) == first, "it is not as it came first");
     assert!(central.stop().success());
 }
 
@@ -65,8 +70,7 @@ fn other_content_under_an_id_is_flagged_and_never_replaces_the_first() {
     device.wait_for_acks(&first, 2);
     let listed = setup.json(&["results", "list", "--conflicts", "--json"]);
     assert_eq!((listed.len(), &listed[0]["conflicts"]), (1, &1.into()));
-    let shown = setup.json(&["results", "show", &first.result_id.to_string(), "--json"]);
-    assert_eq!(shown[0], serde_json::to_value(&first).unwrap());
+    assert!(shown(&setup, &first.result_id.to_string()) == first, "the first does not stand");
     assert!(central.log().contains("other content"));
     assert!(central.stop().success());
 }
@@ -296,8 +300,7 @@ fn from_the_agents_folder_to_the_pacs_and_the_fleets_table() {
     let listed = setup.json(&["results", "list", "--json"]);
     assert_eq!(listed.len(), 1);
     let id = listed[0]["result_id"].as_str().unwrap();
-    let message = setup.json(&["results", "show", id, "--json"]).remove(0);
-    let message = ResultEnvelope::parse(message.to_string().as_bytes()).unwrap();
+    let message = shown(&setup, id);
     verify(&setup, &scp, std::slice::from_ref(&message));
 
     let device = wait_for("the device's health", || {
