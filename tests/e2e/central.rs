@@ -258,6 +258,28 @@ fn a_pacs_gets_valid_objects_once_however_often_it_was_away() {
     verify(&setup, &scp, &[result(1), result(2), result(3)]);
 }
 
+#[test]
+fn a_pacs_behind_tls_gets_objects_from_whom_it_knows() {
+    let broker = Mosquitto::start();
+    let mut scp = StoreScp::reserved_with_tls();
+    scp.launch();
+    let file = |name: &str| scp.dir().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+    let stranger = setup(&broker, &format!("{}[pacs.tls]\nca = '{ca}'\n", pacs(&scp)));
+    assert_eq!(stranger.run(&["pacs", "echo"]).status.code(), Some(5), "without a certificate");
+    let plain = setup(&broker, &pacs(&scp));
+    assert_eq!(plain.run(&["pacs", "echo"]).status.code(), Some(5), "without TLS");
+    let tls = format!("[pacs.tls]\nca = '{ca}'\ncert = '{cert}'\nkey = '{key}'\n");
+    let setup = setup(&broker, &format!("{}{tls}", pacs(&scp)));
+    assert_eq!(setup.run(&["check"]).status.code(), Some(0));
+    let central = setup.start_and_connect();
+    let device = Device::connect(broker.port(), "cart-1");
+    device.publish(&result(1));
+    wait_for("two objects", || (scp.objects().len() == 2).then_some(()));
+    verify(&setup, &scp, &[result(1)]);
+    assert!(central.stop().success());
+}
+
 /// With dciodvfy, highdicom and pycocotools.
 fn verify(setup: &CentralSetup, scp: &StoreScp, results: &[ResultEnvelope]) {
     for object in scp.objects() {
