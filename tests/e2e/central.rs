@@ -33,6 +33,12 @@ fn rows(setup: &CentralSetup) -> Vec<String> {
     rows
 }
 
+fn shown(setup: &CentralSetup, id: &str) -> ResultEnvelope {
+    let output = setup.run(&["results", "show", id, "--json"]);
+    assert!(output.status.success());
+    ResultEnvelope::parse(&output.stdout).unwrap()
+}
+
 #[test]
 fn a_result_that_is_published_twice_lands_once() {
     let broker = Mosquitto::start();
@@ -46,8 +52,7 @@ fn a_result_that_is_published_twice_lands_once() {
     device.wait_for_acks(&first, 3);
     device.wait_for_acks(&other, 1);
     assert_eq!(rows(&setup), ids([first.clone(), other]));
-    let shown = setup.json(&["results", "show", &first.result_id.to_string(), "--json"]);
-    assert_eq!(shown[0], serde_json::to_value(&first).unwrap(), "as it came first");
+    assert!(shown(&setup, &first.result_id.to_string()) == first, "it is not as it came first");
     assert!(central.stop().success());
 }
 
@@ -65,8 +70,7 @@ fn other_content_under_an_id_is_flagged_and_never_replaces_the_first() {
     device.wait_for_acks(&first, 2);
     let listed = setup.json(&["results", "list", "--conflicts", "--json"]);
     assert_eq!((listed.len(), &listed[0]["conflicts"]), (1, &1.into()));
-    let shown = setup.json(&["results", "show", &first.result_id.to_string(), "--json"]);
-    assert_eq!(shown[0], serde_json::to_value(&first).unwrap());
+    assert!(shown(&setup, &first.result_id.to_string()) == first, "the first does not stand");
     assert!(central.log().contains("other content"));
     assert!(central.stop().success());
 }
@@ -254,6 +258,28 @@ fn a_pacs_gets_valid_objects_once_however_often_it_was_away() {
     verify(&setup, &scp, &[result(1), result(2), result(3)]);
 }
 
+#[test]
+fn a_pacs_behind_tls_gets_objects_from_whom_it_knows() {
+    let broker = Mosquitto::start();
+    let mut scp = StoreScp::reserved_with_tls();
+    scp.launch();
+    let file = |name: &str| scp.dir().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+    let stranger = setup(&broker, &format!("{}[pacs.tls]\nca = '{ca}'\n", pacs(&scp)));
+    assert_eq!(stranger.run(&["pacs", "echo"]).status.code(), Some(5), "without a certificate");
+    let plain = setup(&broker, &pacs(&scp));
+    assert_eq!(plain.run(&["pacs", "echo"]).status.code(), Some(5), "without TLS");
+    let tls = format!("[pacs.tls]\nca = '{ca}'\ncert = '{cert}'\nkey = '{key}'\n");
+    let setup = setup(&broker, &format!("{}{tls}", pacs(&scp)));
+    assert_eq!(setup.run(&["check"]).status.code(), Some(0));
+    let central = setup.start_and_connect();
+    let device = Device::connect(broker.port(), "cart-1");
+    device.publish(&result(1));
+    wait_for("two objects", || (scp.objects().len() == 2).then_some(()));
+    verify(&setup, &scp, &[result(1)]);
+    assert!(central.stop().success());
+}
+
 /// With dciodvfy, highdicom and pycocotools.
 fn verify(setup: &CentralSetup, scp: &StoreScp, results: &[ResultEnvelope]) {
     for object in scp.objects() {
@@ -296,8 +322,7 @@ fn from_the_agents_folder_to_the_pacs_and_the_fleets_table() {
     let listed = setup.json(&["results", "list", "--json"]);
     assert_eq!(listed.len(), 1);
     let id = listed[0]["result_id"].as_str().unwrap();
-    let message = setup.json(&["results", "show", id, "--json"]).remove(0);
-    let message = ResultEnvelope::parse(message.to_string().as_bytes()).unwrap();
+    let message = shown(&setup, id);
     verify(&setup, &scp, std::slice::from_ref(&message));
 
     let device = wait_for("the device's health", || {

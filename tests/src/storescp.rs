@@ -11,13 +11,37 @@ use crate::wait_for;
 pub struct StoreScp {
     port: u16,
     dir: TempDir,
+    tls: bool,
     process: Option<Child>,
 }
 
 impl StoreScp {
     /// A port where nothing listens yet; [`StoreScp::launch`] will.
     pub fn reserved() -> Self {
-        Self { port: free_port(), dir: tempfile::tempdir().expect("temporary folder"), process: None }
+        let dir = tempfile::tempdir().expect("temporary folder");
+        Self { port: free_port(), dir, tls: false, process: None }
+    }
+
+    /// The same, behind TLS with mutual authentication; everybody's authority, certificate and key are `ca.pem`,
+    /// `cert.pem` and `key.pem` in [`StoreScp::dir`].
+    ///
+    /// # Panics
+    /// If there is no `openssl`.
+    pub fn reserved_with_tls() -> Self {
+        let mut scp = Self::reserved();
+        scp.tls = true;
+        let openssl = |arguments: &str| {
+            let mut command = Command::new("openssl");
+            command.args(arguments.split(' ')).current_dir(scp.dir()).stderr(Stdio::null());
+            assert!(command.status().expect("openssl is installed").success(), "openssl {arguments}");
+        };
+        let new = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2";
+        openssl(&format!("{new} -subj /CN=authority -keyout ca.key -out ca.pem"));
+        openssl(&format!(
+            "{new} -subj /CN=member -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+             -CA ca.pem -CAkey ca.key -keyout key.pem -out cert.pem"
+        ));
+        scp
     }
 
     /// Its port.
@@ -36,7 +60,12 @@ impl StoreScp {
     /// If it is not installed.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "storescp runs already");
-        let process = Command::new("storescp")
+        let mut command = Command::new("storescp");
+        if self.tls {
+            command.args(["--enable-tls", "key.pem", "cert.pem", "--add-cert-file", "ca.pem"]);
+            command.arg("--require-peer-cert").current_dir(self.dir());
+        }
+        let process = command
             .args(["--aetitle", "PACS", "--filename-extension", ".dcm", "--output-directory"])
             .arg(self.dir.path())
             .arg(self.port.to_string())

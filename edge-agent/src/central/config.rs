@@ -81,6 +81,9 @@ pub struct PacsConfig {
     /// Seconds until a silent PACS is given up, 1 to 600. Default 30.
     #[serde(default = "default_pacs_timeout")]
     pub timeout_s: u16,
+    /// Encryption and our certificate. Default: none, as most PACS speak.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
     /// Longest pause before a result that was not taken is sent again in seconds, 1 to 86 400. Default 3600.
     #[serde(default = "default_max_retry")]
     pub max_retry_s: u32,
@@ -130,6 +133,7 @@ impl CentralConfig {
         let anchor = |path: &mut PathBuf| *path = folder.join(&*path);
         self.mqtt.paths().for_each(anchor);
         self.database.paths().for_each(anchor);
+        self.pacs.iter_mut().flat_map(|pacs| pacs.tls.iter_mut()).flat_map(files).for_each(anchor);
         if let Some(file) = self.database.url.strip_prefix(SQLITE).filter(|file| !file.is_empty()) {
             self.database.url = format!("{SQLITE}{}", folder.join(file).display());
         }
@@ -169,20 +173,11 @@ impl DatabaseConfig {
                 "remove `password_file` and `[database.tls]`, which are for PostgreSQL",
             ));
         }
-        match self.tls.as_ref().map(|tls| (&tls.cert, &tls.key)) {
-            Some((Some(_), None)) => {
-                Err(problem("database.tls.key", "absent", "give it beside `database.tls.cert`"))
-            }
-            Some((None, Some(_))) => {
-                Err(problem("database.tls.cert", "absent", "give it beside `database.tls.key`"))
-            }
-            _ => Ok(()),
-        }
+        pair(self.tls.as_ref(), "database.tls.cert", "database.tls.key")
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let tls = self.tls.iter_mut().flat_map(|t| [Some(&mut t.ca), t.cert.as_mut(), t.key.as_mut()]);
-        self.password_file.iter_mut().chain(tls.flatten())
+        self.password_file.iter_mut().chain(self.tls.iter_mut().flat_map(files))
     }
 }
 
@@ -199,6 +194,7 @@ impl PacsConfig {
         range("pacs.port", u64::from(self.port), 1, 65_535)?;
         range("pacs.timeout_s", u64::from(self.timeout_s), 1, 600)?;
         range("pacs.max_retry_s", u64::from(self.max_retry_s), 1, 86_400)?;
+        pair(self.tls.as_ref(), "pacs.tls.cert", "pacs.tls.key")?;
         for (key, title) in [
             ("pacs.called_ae_title", &self.called_ae_title),
             ("pacs.calling_ae_title", &self.calling_ae_title),
@@ -222,6 +218,19 @@ impl Default for SubscriptionConfig {
     fn default() -> Self {
         Self { group: "central".parse().expect("a valid name"), session_expiry_s: 7 * 24 * 3600 }
     }
+}
+
+/// A certificate needs its key, and a key its certificate.
+fn pair(tls: Option<&TlsConfig>, cert: &'static str, key: &'static str) -> Result<(), ValueError> {
+    match tls.map(|tls| (&tls.cert, &tls.key)) {
+        Some((Some(_), None)) => Err(problem(key, "absent", &format!("give it beside `{cert}`"))),
+        Some((None, Some(_))) => Err(problem(cert, "absent", &format!("give it beside `{key}`"))),
+        _ => Ok(()),
+    }
+}
+
+fn files(tls: &mut TlsConfig) -> impl Iterator<Item = &mut PathBuf> {
+    std::iter::once(&mut tls.ca).chain(tls.cert.as_mut()).chain(tls.key.as_mut())
 }
 
 fn problem(key: &'static str, found: &str, remedy: &str) -> ValueError {
@@ -304,6 +313,12 @@ mod tests {
                 "at least one kind",
             ),
             (format!("{LEAST}password_file = 'x'\n"), "for PostgreSQL"),
+            (
+                format!(
+                    "{LEAST}[pacs]\nhost = 'h'\ncalled_ae_title = 'A'\n[pacs.tls]\nca = 'a'\ncert = 'c'\n"
+                ),
+                "`pacs.tls.key`",
+            ),
         ] {
             let error = load(&text).unwrap_err();
             assert!(error.contains(says), "{error}");

@@ -11,4 +11,5 @@ pub mod database;
 pub mod dicom;
 pub mod pacs;
 pub mod subscriber;
+mod tls;
 mod watch;

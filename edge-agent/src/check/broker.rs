@@ -5,7 +5,7 @@ use rumqttc::v5::{AsyncClient, ConnectionError, Event};
 use tokio::time::timeout;
 
 use super::Check;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, MqttConfig};
 use crate::exit_code::Exit;
 use crate::publisher::mqtt::{client_id, connect_options};
 
@@ -14,14 +14,21 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Connects as the agent would, under a name of its own so that a running agent keeps its connection.
 pub(super) async fn check(config: &AgentConfig) -> Check {
-    let (host, port) = (&config.mqtt.host, config.mqtt.port);
-    let outcome = connect(config).await.map_err(|problem| format!("{host}:{port}: {problem}"));
-    Check::new("broker", Exit::Broker, outcome)
+    let id = format!("{}-check", client_id(&config.device_id()));
+    Check::new("broker", Exit::Broker, probe(&config.mqtt, &id).await)
 }
 
-async fn connect(config: &AgentConfig) -> Result<String, String> {
-    let id = format!("{}-check", client_id(&config.device_id()));
-    let options = connect_options(&config.mqtt, &id).map_err(|e| e.to_string())?;
+/// What was found at the broker, or the problem and its remedy.
+pub(crate) async fn probe(mqtt: &MqttConfig, client_id: &str) -> Result<String, String> {
+    let place = format!("{}:{}", mqtt.host, mqtt.port);
+    match connect(mqtt, client_id).await {
+        Ok(()) => Ok(format!("{place} speaks MQTT 5")),
+        Err(problem) => Err(format!("{place}: {problem}")),
+    }
+}
+
+async fn connect(mqtt: &MqttConfig, client_id: &str) -> Result<(), String> {
+    let options = connect_options(mqtt, client_id).map_err(|e| e.to_string())?;
     let (client, mut events) = AsyncClient::new(options, 1);
     match timeout(PATIENCE, events.poll()).await {
         Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
@@ -31,7 +38,7 @@ async fn connect(config: &AgentConfig) -> Result<String, String> {
                 while events.poll().await.is_ok() {}
             };
             timeout(Duration::from_secs(1), leave).await.ok();
-            Ok(format!("{}:{} speaks MQTT 5", config.mqtt.host, config.mqtt.port))
+            Ok(())
         }
         Ok(Ok(other)) => Err(format!("it answers CONNECT with {other:?}; is it an MQTT 5 broker?")),
         Ok(Err(error)) => Err(explain(&error)),

@@ -1,6 +1,6 @@
 //! Verifies what an agent depends on before it is trusted with images: configuration, bundle, folders, broker.
 
-mod broker;
+pub(crate) mod broker;
 mod folders;
 pub mod golden;
 
@@ -38,7 +38,7 @@ pub struct Report {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, exit: Exit, outcome: Result<String, impl ToString>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, exit: Exit, outcome: Result<String, impl ToString>) -> Self {
         let outcome = outcome.map_err(|e| Failure { problem: e.to_string(), exit });
         Self { name: name.into(), outcome }
     }

@@ -38,7 +38,7 @@ pub(super) fn main(args: &CheckArgs) -> Result<Exit, CommandError> {
     Ok(report.exit())
 }
 
-fn table(report: &Report) -> Table {
+pub(crate) fn table(report: &Report) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::UTF8_FULL_CONDENSED)

@@ -2,7 +2,7 @@
 
 mod bench;
 mod bundle;
-mod check;
+pub(crate) mod check;
 mod demo;
 mod error;
 mod infer;

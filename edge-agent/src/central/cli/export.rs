@@ -38,11 +38,11 @@ pub(super) fn export(
     };
     write("result.json", record.json.as_bytes())?;
     let overlay = draw(envelope, frame.as_ref()).map_err(|e| failed(e.to_string()))?;
-    write("overlay.png", &png(overlay.into()).map_err(|e| failed(e.to_string()))?)?;
+    write("overlay.png", &png(&overlay.into()).map_err(|e| failed(e.to_string()))?)?;
     for (i, finding) in envelope.findings.iter().enumerate() {
         let mask = finding.mask.decode().map_err(|e| failed(e.to_string()))?;
         let mask = mask.resize_nearest(envelope.image.rows, envelope.image.cols);
-        let picture = png(mask.to_gray().into()).map_err(|e| failed(e.to_string()))?;
+        let picture = png(&mask.to_gray().into()).map_err(|e| failed(e.to_string()))?;
         write(&format!("mask-{}-{}.png", i + 1, slug(&finding.label)), &picture)?;
     }
     for (name, object) in [("segmentation.dcm", segmentation(envelope)), ("capture.dcm", capture(envelope))] {
@@ -66,7 +66,7 @@ fn slug(label: &str) -> String {
     label.chars().take(64).map(harmless).collect()
 }
 
-fn png(picture: DynamicImage) -> image::ImageResult<Vec<u8>> {
+fn png(picture: &DynamicImage) -> image::ImageResult<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())

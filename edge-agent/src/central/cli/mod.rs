@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use super::config::CentralConfig;
 use super::database::{Database, DatabaseError};
+use super::pacs::scu::ScuError;
 use super::{daemon, watch};
 use crate::config::{ConfigError, LogConfig};
 use crate::exit_code::{Exit, ExitStatus};
@@ -100,7 +101,7 @@ enum CentralError {
     #[error(transparent)]
     Broker(#[from] PublishError),
     #[error(transparent)]
-    Pacs(#[from] super::pacs::scu::ScuError),
+    Pacs(#[from] ScuError),
     #[error("the configuration has no `[pacs]`")]
     NoPacs,
     #[error("there is no result {0}")]
@@ -124,7 +125,9 @@ impl CentralError {
         match self {
             Self::Config(error) => error.exit(),
             Self::Database(error) => error.exit(),
-            Self::Broker(PublishError::Credentials { .. }) | Self::NoPacs => Exit::Config,
+            Self::Broker(PublishError::Credentials { .. })
+            | Self::Pacs(ScuError::Credentials(_))
+            | Self::NoPacs => Exit::Config,
             Self::Broker(_) | Self::Pacs(_) => Exit::Broker,
             Self::NoResult(_) | Self::Export { .. } | Self::Radiograph(_) | Self::OtherImage => {
                 Exit::SomeInputFailed

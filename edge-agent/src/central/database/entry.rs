@@ -138,7 +138,7 @@ async fn keep_result(
         device.site.as_str().into(),
         device.device.as_str().into(),
         now_ms().into(),
-        image.study_instance_uid.as_ref().map(|uid| uid.as_str()).into(),
+        image.study_instance_uid.as_ref().map(shared::uid::Uid::as_str).into(),
         image.sop_instance_uid.as_str().into(),
         content.clone().into(),
         json.into(),

@@ -11,8 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::backend::{Answer, Backend, Row, Value};
 use super::{DatabaseError, schema};
 use crate::central::config::DatabaseConfig;
-use crate::publisher::PublishError;
-use crate::publisher::tls::client_config;
+use crate::central::tls::client_config;
 
 /// For a server to answer anything at all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +48,7 @@ impl Postgres {
         let tls = match &settings.tls {
             Some(files) => {
                 config.ssl_mode(SslMode::Require);
-                let client = client_config(files).map_err(|e| DatabaseError::Url(rename(&e)))?;
+                let client = client_config(files, "database.tls").map_err(DatabaseError::Url)?;
                 Some(MakeRustlsConnect::new((*client).clone()))
             }
             None if config.get_ssl_mode() == SslMode::Require => {
@@ -113,11 +112,6 @@ async fn ensure_tables(client: &Client) -> Result<(), DatabaseError> {
         client.execute("INSERT INTO central_format VALUES ($1)", &[&schema::FORMAT]).await?;
     }
     Ok(client.batch_execute("COMMIT").await?)
-}
-
-/// The shared reader of certificates speaks of `mqtt.tls`.
-fn rename(error: &PublishError) -> String {
-    error.to_string().replace("mqtt.tls", "database.tls")
 }
 
 impl Connection {

@@ -95,8 +95,7 @@ pub(super) fn common(
         text(tags::SERIES_INSTANCE_UID, VR::UI, &derived_uid(envelope, &format!("{purpose} series"))),
         text(tags::SERIES_NUMBER, VR::IS, series_number),
         long(tags::SERIES_DESCRIPTION, &format!("{} {} (research)", model.name, model.version)),
-        // Type 2C: neither a laterality of the series nor an orientation crosses the wire.
-        unknown(tags::LATERALITY, VR::CS),
+        // Type 2C: no orientation crosses the wire.
         unknown(tags::PATIENT_ORIENTATION, VR::CS),
         text(tags::INSTANCE_NUMBER, VR::IS, "1"),
         text(tags::CONTENT_DATE, VR::DA, &date),

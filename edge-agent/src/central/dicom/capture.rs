@@ -8,7 +8,7 @@ use shared::measure::draw_measurements;
 use shared::message::ResultEnvelope;
 use shared::pixel::PixelFrame;
 
-use super::attributes::{common, source_image, text, word};
+use super::attributes::{common, source_image, text, unknown, word};
 use super::palette::color;
 use super::{ObjectError, Source};
 
@@ -34,6 +34,8 @@ pub fn capture(envelope: &ResultEnvelope) -> Result<InMemDicomObject, ObjectErro
     ));
     let legend: String = legend(envelope).chars().take(MAX_COMMENT).collect();
     let elements = [
+        // Type 2C, and no laterality crosses the wire.
+        unknown(tags::LATERALITY, VR::CS),
         text(tags::CONVERSION_TYPE, VR::CS, "WSD"),
         text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY"),
         text(

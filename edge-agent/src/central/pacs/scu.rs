@@ -7,12 +7,13 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
-use dicom_ul::association::client::{AsyncClientAssociation, ClientAssociationOptions};
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+use dicom_ul::association::client::{AsyncClientAssociation, AsyncTlsStream, ClientAssociationOptions};
+use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiated};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::central::config::PacsConfig;
+use crate::central::tls::client_config;
 
 /// Largest piece of a data set that is sent at once, whatever the PACS allows.
 const MAX_PIECE: u32 = 256 << 10;
@@ -37,6 +38,9 @@ pub enum ScuError {
         /// The cause.
         reason: String,
     },
+    /// A certificate or key cannot be used.
+    #[error("{0}")]
+    Credentials(String),
     /// It speaks too little.
     #[error("the PACS does not take {0}")]
     NotTaken(String),
@@ -56,7 +60,7 @@ pub enum ScuError {
 
 /// An association with a PACS.
 pub struct Association {
-    inner: AsyncClientAssociation<TcpStream>,
+    inner: Link,
     timeout_s: u16,
     next_message: u16,
 }
@@ -87,10 +91,20 @@ impl Association {
             options = options.with_presentation_context(class, syntaxes);
         }
         let address = pacs.address();
-        let inner = timeout(patience, options.establish_with_async(&address))
+        let establish = async {
+            Ok(match &pacs.tls {
+                None => options.establish_with_async(&address).await.map(|a| Link::Plain(Box::new(a))),
+                Some(files) => {
+                    let tls = client_config(files, "pacs.tls").map_err(ScuError::Credentials)?;
+                    let options = options.tls_config(tls).server_name(&pacs.host);
+                    options.establish_with_async_tls(&address).await.map(|a| Link::Tls(Box::new(a)))
+                }
+            })
+        };
+        let inner = timeout(patience, establish)
             .await
-            .map_err(|_| ScuError::Silent(pacs.timeout_s))?
-            .map_err(|e| ScuError::Associate { address, reason: chain(&e) })?;
+            .map_err(|_| ScuError::Silent(pacs.timeout_s))??
+            .map_err(|e| ScuError::Associate { address: address.clone(), reason: chain(&e) })?;
         Ok(Self { inner, timeout_s: pacs.timeout_s, next_message: 1 })
     }
 
@@ -179,7 +193,7 @@ impl Association {
                 data: piece.to_vec(),
             };
             let pdu = Pdu::PData { data: vec![value] };
-            self.patiently(async |inner| inner.send(&pdu).await.map_err(|e| chain(&e))).await?;
+            self.patiently(async |link| link.send(&pdu).await).await?;
         }
         Ok(())
     }
@@ -188,7 +202,7 @@ impl Association {
     async fn status(&mut self) -> Result<u16, ScuError> {
         let mut command = Vec::new();
         loop {
-            let pdu = self.patiently(async |inner| inner.receive().await.map_err(|e| chain(&e))).await?;
+            let pdu = self.patiently(async |link| link.receive().await).await?;
             let values = match pdu {
                 Pdu::PData { data } => data,
                 other => return Err(ScuError::Broken(format!("it sent {}", other.short_description()))),
@@ -223,13 +237,59 @@ impl Association {
 
     async fn patiently<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut AsyncClientAssociation<TcpStream>) -> Result<T, String>,
+        work: impl AsyncFnOnce(&mut Link) -> Result<T, String>,
     ) -> Result<T, ScuError> {
         let patience = Duration::from_secs(self.timeout_s.into());
         match timeout(patience, work(&mut self.inner)).await {
             Ok(done) => done.map_err(ScuError::Broken),
             Err(_) => Err(ScuError::Silent(self.timeout_s)),
         }
+    }
+}
+
+/// With or without TLS.
+enum Link {
+    Plain(Box<AsyncClientAssociation<TcpStream>>),
+    Tls(Box<AsyncClientAssociation<AsyncTlsStream>>),
+}
+
+impl Link {
+    fn presentation_contexts(&self) -> &[PresentationContextNegotiated] {
+        match self {
+            Self::Plain(link) => link.presentation_contexts(),
+            Self::Tls(link) => link.presentation_contexts(),
+        }
+    }
+
+    fn acceptor_max_pdu_length(&self) -> u32 {
+        match self {
+            Self::Plain(link) => link.acceptor_max_pdu_length(),
+            Self::Tls(link) => link.acceptor_max_pdu_length(),
+        }
+    }
+
+    async fn send(&mut self, pdu: &Pdu) -> Result<(), String> {
+        match self {
+            Self::Plain(link) => link.send(pdu).await,
+            Self::Tls(link) => link.send(pdu).await,
+        }
+        .map_err(|e| chain(&e))
+    }
+
+    async fn receive(&mut self) -> Result<Pdu, String> {
+        match self {
+            Self::Plain(link) => link.receive().await,
+            Self::Tls(link) => link.receive().await,
+        }
+        .map_err(|e| chain(&e))
+    }
+
+    async fn release(self) -> Result<(), String> {
+        match self {
+            Self::Plain(link) => link.release().await,
+            Self::Tls(link) => link.release().await,
+        }
+        .map_err(|e| chain(&e))
     }
 }
 
