@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Libraries that talk much below warnings; the demo's broker even calls a client that left an error.
-const QUIET: &str = "rumqttc=warn,tract=warn,rustls=warn,rumqttd=off";
+const QUIET: &str = "rumqttc=warn,tract=warn,rustls=warn,jpeg2k=warn,rumqttd=off";
 
 /// Libraries that quote header fields of images: whatever is asked for, they say nothing.
 const MUTE: &str = "dicom";

@@ -129,7 +129,8 @@ impl Store {
             let query = format!(
                 "SELECT result_id, envelope, attempts, delivered,
                      (SELECT min(received_at) FROM images WHERE images.result_id = outbox.result_id)
-                 FROM outbox WHERE (due_at <= ?1 OR due_at > ?2) AND {order} LIMIT 1"
+                 FROM outbox WHERE position =
+                     (SELECT position FROM outbox WHERE (due_at <= ?1 OR due_at > ?2) AND {order} LIMIT 1)"
             );
             due = db
                 .query_row(&query, [now, now + HORIZON_MS], |row| {

@@ -9,6 +9,7 @@ impl Store {
     /// # Errors
     /// What an image that comes now would meet.
     pub fn probe(&self) -> Result<(), StoreError> {
+        self.check_room()?;
         let path = self.incoming_dir().join("probe.part");
         let mut file = self.files().create(&path).map_err(at("create", &path))?;
         let written = file.write_all(b"probe").map_err(at("write", &path));

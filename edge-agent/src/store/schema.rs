@@ -40,6 +40,8 @@ CREATE TABLE outbox (
     delivered   INTEGER NOT NULL DEFAULT 0 CHECK (delivered IN (0, 1)),
     due_at      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+-- Envelopes are large: what waits is found and counted without touching them.
+CREATE INDEX outbox_waiting ON outbox (position, due_at, delivered, attempts, queued_at);
 
 CREATE TABLE taken (
     fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32),
@@ -57,6 +59,7 @@ ALTER TABLE images ADD COLUMN instance BLOB CHECK (length(instance) = 32);
 ALTER TABLE images ADD COLUMN content BLOB CHECK (length(content) = 32);
 CREATE INDEX images_by_instance ON images (instance) WHERE instance IS NOT NULL;
 CREATE INDEX images_with_files ON images (bytes) WHERE state <> 'done';
+CREATE INDEX outbox_waiting ON outbox (position, due_at, delivered, attempts, queued_at);
 ";
 
 /// A database, and whether it is a new one in place of one that was damaged.
@@ -163,6 +166,8 @@ mod tests {
                     "content ",
                     "CREATE INDEX images_by_i",
                     "CREATE INDEX images_w",
+                    "CREATE INDEX outbox_w",
+                    "-- ",
                 ]
                 .iter()
                 .any(|left_out| line.trim_start().starts_with(left_out))

@@ -128,12 +128,25 @@ fn check(header: Codestream, module: &PixelModule) -> Result<(), String> {
 }
 
 fn jpeg_ls(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {
+    let data = without_fill(data);
     let (samples, _, _) =
-        jpegls::decode(data, module.cols as u32, module.rows as u32).map_err(|e| e.to_string())?;
+        jpegls::decode(&data, module.cols as u32, module.rows as u32).map_err(|e| e.to_string())?;
     Ok(match module.bits_allocated {
         8 => samples.into_iter().map(|v| v as u8).collect(),
         _ => samples.into_iter().flat_map(u16::to_le_bytes).collect(),
     })
+}
+
+/// CharLS, and DCMTK with it, brings fragments to even length by a fill byte before the last marker (ISO/IEC 14495-1
+/// C.1.1.2 allows any number), which the decoder does not expect. Data behind the last marker is left out too.
+fn without_fill(data: &[u8]) -> Cow<'_, [u8]> {
+    const END: [u8; 2] = [0xFF, 0xD9];
+    let Some(end) = data.windows(2).rposition(|marker| marker == END) else { return Cow::Borrowed(data) };
+    let filled = data[..end].iter().rev().take_while(|byte| **byte == 0xFF).count();
+    if filled == 0 {
+        return Cow::Borrowed(&data[..end + 2]);
+    }
+    Cow::Owned([&data[..end - filled], &END].concat())
 }
 
 /// The only frame, as dicom-rs' decoders ask for it.
@@ -193,5 +206,18 @@ impl PixelDataObject for Frame<'_> {
             fragments: std::iter::once(self.data.to_vec()).collect(),
             offset_table: std::iter::empty().collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fill_bytes_before_the_end_of_a_jpeg_ls_image_are_left_out() {
+        for data in [&[1, 2, 0xFF, 0xD9][..], &[1, 2, 0xFF, 0xFF, 0xFF, 0xD9], &[1, 2, 0xFF, 0xFF, 0xD9, 0]] {
+            assert_eq!(*without_fill(data), [1, 2, 0xFF, 0xD9], "{data:?}");
+        }
+        assert_eq!(*without_fill(&[1, 2]), [1, 2]);
     }
 }
