@@ -84,7 +84,7 @@ fn an_agent_that_is_killed_at_any_moment_loses_no_image_and_doubles_none() {
     let central = chain.central.start_and_connect();
     let exposures = Exposures::start(chain.dicom, 1);
     let mut dice = Dice::new(7);
-    for _ in 0..loops(40, 1000) {
+    for _ in 0..loops(200, 1000) {
         let agent = chain.device.start();
         // Sometimes before it serves, mostly while it does.
         if dice.below(8) > 0 {

@@ -11,6 +11,7 @@ use shared::bundle::{Bundle, Trust};
 use crate::config::AgentConfig;
 use crate::exit_code::{Exit, ExitStatus};
 use crate::infer::{Analyzer, AnalyzerOptions};
+use crate::intake::store_scp;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,9 @@ pub async fn config(path: &Path, scope: Scope) -> Report {
     let options = AnalyzerOptions { limits: config.limits.decode() };
     report.checks.extend(bundle(&config.bundle, &config.trust(), config.threads, options).checks);
     report.checks.push(folders::state(&config));
+    if let Some(dicom) = &config.dicom {
+        report.checks.push(Check::new("DICOM", Exit::Config, store_scp::check(dicom)));
+    }
     if scope == Scope::All {
         report.checks.extend(folders::others(&config));
         report.checks.push(broker::check(&config).await);

@@ -20,7 +20,7 @@ pub struct DicomConfig {
     /// AE titles of the units that are served. Default: any. An AE title proves nothing; `[dicom.tls]` does.
     #[serde(default)]
     pub calling_ae_titles: Vec<AeTitle>,
-    /// Associations at a time, 1 to 1024; others are told to come back later. Default 64.
+    /// Associations at a time, 1 to 256; others are told to come back later. Default 64.
     #[serde(default = "default_associations")]
     pub max_associations: usize,
     /// Largest PDU that is taken, 4 KiB to 1 MiB. Default 64 KiB.
@@ -68,7 +68,7 @@ pub struct DicomTlsConfig {
 impl DicomConfig {
     pub(super) fn validate(&self) -> Result<(), ValueError> {
         range("dicom.listen", u64::from(self.listen.port()), 1, 65_535)?;
-        range("dicom.max_associations", self.max_associations as u64, 1, 1024)?;
+        range("dicom.max_associations", self.max_associations as u64, 1, 256)?;
         range("dicom.max_pdu_bytes", u64::from(self.max_pdu_bytes), 4 << 10, 1 << 20)?;
         range("dicom.idle_timeout_s", u64::from(self.idle_timeout_s), 1, 3600)?;
         range("dicom.association_timeout_s", u64::from(self.association_timeout_s), 10, 86_400)

@@ -204,6 +204,21 @@ impl Scp {
     }
 }
 
+/// Looks at what the SCP needs before it listens, and says what it will be.
+///
+/// # Errors
+/// If certificates cannot be used.
+pub fn check(config: &DicomConfig) -> Result<String, ScpError> {
+    let tls = match config.tls.as_ref().map(tls::server_config).transpose()? {
+        None => "without TLS",
+        Some(_) if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) => {
+            "with TLS and units' certificates"
+        }
+        Some(_) => "with TLS",
+    };
+    Ok(format!("{} on {}, {tls}", config.ae_title, config.listen))
+}
+
 /// For fuzzing: whether bytes are a command set that is answered.
 pub(crate) fn is_command(bytes: &[u8]) -> bool {
     dimse::Command::read(bytes).is_ok()
