@@ -5,6 +5,7 @@
 
 mod agent;
 mod central;
+mod certificates;
 mod data;
 mod dcmtk;
 mod device;

@@ -3,6 +3,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::certificates::certificates;
+
 /// A real PostgreSQL on a port of its own, without a password; killed when dropped.
 pub struct Postgres {
     dir: TempDir,
@@ -16,6 +18,18 @@ impl Postgres {
     /// # Panics
     /// If they are, and fail.
     pub fn start() -> Option<Self> {
+        Self::launch(false)
+    }
+
+    /// The same, which also speaks TLS; its authority is [`Postgres::authority`].
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn start_with_tls() -> Option<Self> {
+        Self::launch(true)
+    }
+
+    fn launch(tls: bool) -> Option<Self> {
         let Some(bin) = programs() else {
             println!("SKIPPED: no /usr/lib/postgresql/*/bin/initdb (apt-get install postgresql)");
             return None;
@@ -25,15 +39,26 @@ impl Postgres {
         let port = listener.local_addr().expect("a bound socket has an address").port();
         drop(listener);
         let server = Self { dir, bin, port };
+        if tls {
+            certificates(server.dir.path());
+        }
         if is_root() {
-            run(Command::new("chown").arg("nobody").arg(server.dir.path()));
+            run(Command::new("chown").args(["-R", "nobody"]).arg(server.dir.path()));
         }
         run(server
             .program("initdb")
             .args(["--no-sync", "-A", "trust", "-U", "central", "-D"])
             .arg(server.data()));
-        let options =
+        let mut options =
             format!("-c listen_addresses=127.0.0.1 -c port={port} -k {}", server.dir.path().display());
+        if tls {
+            let file = |name: &str| server.dir.path().join(name).display().to_string();
+            options += &format!(
+                " -c ssl=on -c ssl_cert_file={} -c ssl_key_file={}",
+                file("cert.pem"),
+                file("key.pem")
+            );
+        }
         let log = server.dir.path().join("log");
         run(server.program("pg_ctl").arg("-w").arg("-D").arg(server.data()).arg("-l").arg(log).args([
             "-o",
@@ -51,6 +76,11 @@ impl Postgres {
         let mut create = self.program("createdb");
         run(create.args(["-h", "127.0.0.1", "-U", "central", "-p"]).arg(self.port.to_string()).arg(name));
         format!("postgresql://central@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Who signed its certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
     }
 
     /// Ends it at once and starts it again, as after a power cut.

@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::certificates::certificates;
 use crate::mosquitto::free_port;
 use crate::wait_for;
 
@@ -30,17 +31,7 @@ impl StoreScp {
     pub fn reserved_with_tls() -> Self {
         let mut scp = Self::reserved();
         scp.tls = true;
-        let openssl = |arguments: &str| {
-            let mut command = Command::new("openssl");
-            command.args(arguments.split(' ')).current_dir(scp.dir()).stderr(Stdio::null());
-            assert!(command.status().expect("openssl is installed").success(), "openssl {arguments}");
-        };
-        let new = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2";
-        openssl(&format!("{new} -subj /CN=authority -keyout ca.key -out ca.pem"));
-        openssl(&format!(
-            "{new} -subj /CN=member -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
-             -CA ca.pem -CAkey ca.key -keyout key.pem -out cert.pem"
-        ));
+        certificates(scp.dir());
         scp
     }
 

@@ -1,16 +1,20 @@
 //! One suite over both databases.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use shared::message::{Birth, Health, Message, ResultEnvelope, SCHEMA, Status, StatusKind};
 use shared::topic::DeviceId;
 use uuid::Uuid;
 
+use super::backend::Value;
 use super::{Claim, Database, DatabaseError, Entry, Filter, HandOnState, Kept, SetAside};
 use crate::central::config::DatabaseConfig;
+use crate::config::TlsConfig;
 use crate::publisher::tests::{device, envelope, model};
 
+#[path = "../../../../tests/src/certificates.rs"]
+mod certificates;
 #[allow(unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../../tests/src/postgres.rs"]
 mod server;
@@ -259,6 +263,24 @@ async fn postgres_may_crash_between_two_commits() {
     };
     assert_eq!(kept, [Kept::New]);
     assert_eq!(db.result_ids().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_behind_tls_is_spoken_to_in_tls_and_must_be_the_one_meant() {
+    let Some(server) = server::Postgres::start_with_tls() else { return };
+    let url = server.database("tls");
+    let ca = |ca: PathBuf| Some(TlsConfig { ca, cert: None, key: None });
+    let db =
+        Database::open(&DatabaseConfig { tls: ca(server.authority()), ..config(&url) }, true).await.unwrap();
+    assert_eq!(db.commit(&[result(envelope(1))]).await.unwrap(), [Kept::New]);
+    let mut raw = db.backend().await.unwrap();
+    let encrypted = raw.query("SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl", &[]);
+    assert_eq!(encrypted.await.unwrap(), [[Value::Int(1)]]);
+    let other = tempfile::tempdir().unwrap();
+    certificates::certificates(other.path());
+    let stranger = DatabaseConfig { tls: ca(other.path().join("ca.pem")), ..config(&url) };
+    let error = Database::open(&stranger, true).await.err().unwrap().to_string();
+    assert!(error.contains("certificate"), "{error}");
 }
 
 #[tokio::test]
