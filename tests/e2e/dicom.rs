@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use e2e_tests::{
-    Agent, AgentSetup, Mosquitto, Subscriber, Unit, convert, dicom_file, free_port, python, stored, wait_for,
+    Agent, AgentSetup, Mosquitto, Subscriber, Unit, certificates, convert, dicom_file, free_port, python,
+    stored, wait_for,
 };
 use shared::message::ResultEnvelope;
 use shared::phantom::{PhantomParams, render};
@@ -118,6 +119,27 @@ fn an_image_sent_again_has_one_result_and_other_pixels_under_its_uid_have_anothe
     assert_eq!(first.image.revision, None);
     assert!(other.image.revision.is_some());
     assert!(other.quality.iter().any(|note| note.code == "sop_instance_uid_reused"), "{:?}", other.quality);
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn units_need_the_sites_certificate_where_it_is_asked_for() {
+    let site = Site::new("[dicom.tls]\ncert = 'cert.pem'\nkey = 'key.pem'\nclient_ca = 'ca.pem'\n");
+    let file = |name: &str| site.setup.path(name).to_str().unwrap().to_owned();
+    certificates(site.setup.path("").as_path());
+    let strangers = site.setup.path("strangers");
+    std::fs::create_dir(&strangers).unwrap();
+    certificates(&strangers);
+    let agent = site.start();
+    let image = site.file("image.dcm", &chest(505), "1.2.840.10");
+    let with = |key: &str, cert: &str| {
+        let (key, cert, ca) = (file(key), file(cert), file("ca.pem"));
+        stored(&site.unit().store(&["+tls", &key, &cert, "+cf", &ca], &[image.clone()]))
+    };
+    assert_eq!(stored(&site.unit().store(&[], &[image.clone()])), 0, "without TLS");
+    assert_eq!(with("strangers/key.pem", "strangers/cert.pem"), 0, "with a stranger's certificate");
+    assert_eq!(with("key.pem", "cert.pem"), 1);
+    assert_eq!(site.results(1).len(), 1);
     assert!(agent.stop().success());
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 ///
 /// # Panics
 /// If there is no `openssl`.
-pub(crate) fn certificates(dir: &Path) {
+pub fn certificates(dir: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         command.args(arguments.split(' ')).current_dir(dir).stderr(Stdio::null());
