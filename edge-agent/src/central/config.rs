@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use shared::topic::Slug;
 
-use crate::config::{ConfigError, LogConfig, MqttConfig, TlsConfig, ValueError, range};
+use crate::config::{AeTitle, ConfigError, LogConfig, MqttConfig, TlsConfig, ValueError, range};
 
 /// Everything that differs between two central servers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -67,11 +67,11 @@ pub struct PacsConfig {
     /// TCP port. Default 104.
     #[serde(default = "default_dicom_port")]
     pub port: u16,
-    /// Its AE title, at most 16 characters.
-    pub called_ae_title: String,
+    /// Its AE title.
+    pub called_ae_title: AeTitle,
     /// Ours. Default `CHEXSEG`.
     #[serde(default = "default_ae_title")]
-    pub calling_ae_title: String,
+    pub calling_ae_title: AeTitle,
     /// Whether a DICOM Segmentation is sent. Default true.
     #[serde(default = "yes")]
     pub segmentation: bool,
@@ -195,18 +195,6 @@ impl PacsConfig {
         range("pacs.timeout_s", u64::from(self.timeout_s), 1, 600)?;
         range("pacs.max_retry_s", u64::from(self.max_retry_s), 1, 86_400)?;
         pair(self.tls.as_ref(), "pacs.tls.cert", "pacs.tls.key")?;
-        for (key, title) in [
-            ("pacs.called_ae_title", &self.called_ae_title),
-            ("pacs.calling_ae_title", &self.calling_ae_title),
-        ] {
-            // PS3.5 section 6.2, AE.
-            let fits = (1..=16).contains(&title.len())
-                && title.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'\\')
-                && title.trim() == title;
-            if !fits {
-                return Err(problem(key, &format!("'{title}'"), "use 1 to 16 ASCII characters"));
-            }
-        }
         if !self.segmentation && !self.secondary_capture {
             return Err(problem("pacs.segmentation", "false", "send at least one kind, or remove `[pacs]`"));
         }
@@ -245,8 +233,8 @@ fn default_dicom_port() -> u16 {
     104
 }
 
-fn default_ae_title() -> String {
-    "CHEXSEG".into()
+fn default_ae_title() -> AeTitle {
+    "CHEXSEG".parse().expect("seven capital letters are an AE title")
 }
 
 fn yes() -> bool {

@@ -11,5 +11,4 @@ pub mod database;
 pub mod dicom;
 pub mod pacs;
 pub mod subscriber;
-mod tls;
 mod watch;

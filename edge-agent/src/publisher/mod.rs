@@ -9,16 +9,16 @@ pub mod fit;
 pub mod inbox;
 pub mod mqtt;
 pub mod presence;
-pub(crate) mod tls;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::future::Future;
-use std::path::PathBuf;
 
 use shared::message::Message;
 use shared::topic::Channel;
+
+use crate::tls::CredentialsError;
 
 /// Opens connections.
 pub trait Publisher: Send {
@@ -106,15 +106,8 @@ pub enum PublishError {
         limit: usize,
     },
     /// A certificate, key or password file.
-    #[error("{key} {path}: {reason}", path = .path.display())]
-    Credentials {
-        /// The configuration key.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and the remedy.
-        reason: String,
-    },
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 }
 
 impl Outbound {

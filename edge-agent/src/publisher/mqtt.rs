@@ -25,8 +25,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inbox::{Inbound, Request};
-use super::{Assurance, Link, Outbound, PublishError, Publisher, tls};
+use super::{Assurance, Link, Outbound, PublishError, Publisher};
 use crate::config::MqttConfig;
+use crate::tls::{self, CredentialsError};
 
 /// Keep-alives without any packet from the broker after which a link is given up. rumqttc itself gives up
 /// after two in the good case.
@@ -115,15 +116,17 @@ pub fn connect_options(config: &MqttConfig, client_id: &str) -> Result<MqttOptio
         .set_max_packet_size(Some(config.max_packet_bytes))
         .set_outgoing_inflight_upper_limit(INFLIGHT);
     if let (Some(username), Some(path)) = (&config.username, &config.password_file) {
-        let text = fs::read_to_string(path).map_err(|e| PublishError::Credentials {
-            key: "mqtt.password_file",
+        let text = fs::read_to_string(path).map_err(|e| CredentialsError {
+            key: "mqtt.password_file".into(),
             path: path.clone(),
             reason: e.to_string(),
         })?;
         options.set_credentials(username, text.lines().next().unwrap_or_default());
     }
     if let Some(tls) = &config.tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls::client_config(tls)?)));
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls::client_config(
+            "mqtt.tls", tls,
+        )?)));
     }
     Ok(options)
 }

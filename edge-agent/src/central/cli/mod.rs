@@ -125,7 +125,7 @@ impl CentralError {
         match self {
             Self::Config(error) => error.exit(),
             Self::Database(error) => error.exit(),
-            Self::Broker(PublishError::Credentials { .. })
+            Self::Broker(PublishError::Credentials(_))
             | Self::Pacs(ScuError::Credentials(_))
             | Self::NoPacs => Exit::Config,
             Self::Broker(_) | Self::Pacs(_) => Exit::Broker,

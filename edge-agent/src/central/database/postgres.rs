@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::backend::{Answer, Backend, Row, Value};
 use super::{DatabaseError, schema};
 use crate::central::config::DatabaseConfig;
-use crate::central::tls::client_config;
+use crate::tls::client_config;
 
 /// For a server to answer anything at all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +48,8 @@ impl Postgres {
         let tls = match &settings.tls {
             Some(files) => {
                 config.ssl_mode(SslMode::Require);
-                let client = client_config(files, "database.tls").map_err(DatabaseError::Url)?;
+                let client = client_config("database.tls", files)
+                    .map_err(|error| DatabaseError::Url(error.to_string()))?;
                 Some(MakeRustlsConnect::new((*client).clone()))
             }
             None if config.get_ssl_mode() == SslMode::Require => {

@@ -13,6 +13,7 @@ use crate::central::config::DatabaseConfig;
 use crate::config::TlsConfig;
 use crate::publisher::tests::{device, envelope, model};
 
+#[allow(unreachable_pub, reason = "the end-to-end tests export it")]
 #[path = "../../../../tests/src/certificates.rs"]
 mod certificates;
 #[allow(unreachable_pub, reason = "the end-to-end tests share it")]

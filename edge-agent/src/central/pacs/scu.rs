@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::central::config::PacsConfig;
-use crate::central::tls::client_config;
+use crate::tls::{CredentialsError, client_config};
 
 /// Largest piece of a data set that is sent at once, whatever the PACS allows.
 const MAX_PIECE: u32 = 256 << 10;
@@ -39,8 +39,8 @@ pub enum ScuError {
         reason: String,
     },
     /// A certificate or key cannot be used.
-    #[error("{0}")]
-    Credentials(String),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// It speaks too little.
     #[error("the PACS does not take {0}")]
     NotTaken(String),
@@ -92,10 +92,10 @@ impl Association {
         }
         let address = pacs.address();
         let establish = async {
-            Ok(match &pacs.tls {
+            Ok::<_, ScuError>(match &pacs.tls {
                 None => options.establish_with_async(&address).await.map(|a| Link::Plain(Box::new(a))),
                 Some(files) => {
-                    let tls = client_config(files, "pacs.tls").map_err(ScuError::Credentials)?;
+                    let tls = client_config("pacs.tls", files)?;
                     let options = options.tls_config(tls).server_name(&pacs.host);
                     options.establish_with_async_tls(&address).await.map(|a| Link::Tls(Box::new(a)))
                 }

@@ -14,10 +14,8 @@ mod object;
 mod policy;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +38,7 @@ use crate::config::DicomConfig;
 use crate::decode::{DecodeLimits, transfer_syntaxes};
 use crate::health::Gate;
 use crate::store::Store;
+use crate::tls::{CredentialsError, server_config};
 
 /// Peers beyond the bound that are told so at a time; others are just not heard.
 const TURNED_AWAY: usize = 16;
@@ -60,15 +59,8 @@ pub enum ScpError {
         source: std::io::Error,
     },
     /// A certificate or key.
-    #[error("`{key}` {path}: {reason}", path = .path.display())]
-    Credentials {
-        /// The configuration key.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and the remedy.
-        reason: String,
-    },
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 }
 
 /// The Storage SCP, listening.
@@ -100,7 +92,7 @@ impl StoreScp {
         accepted: Arc<Notify>,
         gate: Arc<Gate>,
     ) -> Result<Self, ScpError> {
-        let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+        let tls = config.tls.as_ref().map(|files| server_config("dicom.tls", files)).transpose()?;
         let address = config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ScpError::Listen { address, source })?;
@@ -209,7 +201,7 @@ impl Scp {
 /// # Errors
 /// If certificates cannot be used.
 pub fn check(config: &DicomConfig) -> Result<String, ScpError> {
-    let tls = match config.tls.as_ref().map(tls::server_config).transpose()? {
+    let tls = match config.tls.as_ref().map(|files| server_config("dicom.tls", files)).transpose()? {
         None => "without TLS",
         Some(_) if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) => {
             "with TLS and units' certificates"
