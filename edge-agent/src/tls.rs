@@ -29,7 +29,7 @@ pub(crate) fn client_config(section: &str, files: &TlsConfig) -> Result<Arc<Clie
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring serves TLS 1.2 and 1.3")
-        .with_root_certificates(authorities(format!("{section}.ca"), &files.ca)?);
+        .with_root_certificates(authorities(&format!("{section}.ca"), &files.ca)?);
     let config = match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {
             let (chain, secret) = identity(section, cert, key)?;
@@ -53,7 +53,7 @@ pub(crate) fn server_config(
         None => builder.with_no_client_auth(),
         Some(path) => {
             let key = format!("{section}.client_ca");
-            let roots = Arc::new(authorities(key.clone(), path)?);
+            let roots = Arc::new(authorities(&key, path)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
             builder.with_client_cert_verifier(verifier.map_err(|e| bad(key, path, e.to_string()))?)
         }
@@ -63,10 +63,10 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
-fn authorities(key: String, path: &Path) -> Result<RootCertStore, CredentialsError> {
+fn authorities(key: &str, path: &Path) -> Result<RootCertStore, CredentialsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&key, path)? {
-        roots.add(certificate).map_err(|e| bad(key.clone(), path, e.to_string()))?;
+    for certificate in certificates(key, path)? {
+        roots.add(certificate).map_err(|e| bad(key.to_owned(), path, e.to_string()))?;
     }
     Ok(roots)
 }

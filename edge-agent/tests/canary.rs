@@ -14,6 +14,9 @@ use dicom_core::{PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
+use dicom_transfer_syntax_registry::entries;
+use dicom_ul::ClientAssociationOptions;
+use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use edge_agent::demo::broker::EmbeddedBroker;
 use edge_agent::demo::subscriber::Subscriber;
 use edge_agent::specimen;
@@ -84,6 +87,48 @@ fn fill(inbox: &Path) {
     }
 }
 
+/// A unit that sends a good object, two that are none, and then breaks the protocol; what it was answered.
+fn send(port: u16) -> Vec<u16> {
+    let class = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
+    let mut unit = ClientAssociationOptions::new()
+        .calling_ae_title("ROOM-1")
+        .called_ae_title("CHEXSEG")
+        .with_presentation_context(class, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN])
+        .establish(("127.0.0.1", port))
+        .unwrap();
+    let word = |tag, value: u16| InMemElement::new(tag, VR::US, PrimitiveValue::from(value));
+    let uid = |tag, value: &str| InMemElement::new(tag, VR::UI, PrimitiveValue::from(value));
+    let implicit = entries::IMPLICIT_VR_LITTLE_ENDIAN.erased();
+    let mut command = Vec::new();
+    InMemDicomObject::command_from_element_iter([
+        uid(tags::AFFECTED_SOP_CLASS_UID, class),
+        word(tags::COMMAND_FIELD, 1),
+        word(tags::MESSAGE_ID, 1),
+        word(tags::COMMAND_DATA_SET_TYPE, 0),
+        uid(tags::AFFECTED_SOP_INSTANCE_UID, "1.2.3"),
+    ])
+    .write_dataset_with_ts(&mut command, &implicit)
+    .unwrap();
+    let mut good = Vec::new();
+    let explicit = entries::EXPLICIT_VR_LITTLE_ENDIAN.erased();
+    radiograph("1.2.3").write_dataset_with_ts(&mut good, &explicit).unwrap();
+    let letter = format!("Dear {CANARY},").into_bytes();
+    let value = |value_type, data: &[u8]| {
+        let data = data.to_vec();
+        Pdu::PData { data: vec![PDataValue { presentation_context_id: 1, value_type, is_last: true, data }] }
+    };
+    let statuses = [&good[..], &good[..good.len() / 2], &letter].map(|data_set| {
+        unit.send(&value(PDataValueType::Command, &command)).unwrap();
+        unit.send(&value(PDataValueType::Data, data_set)).unwrap();
+        let Pdu::PData { data } = unit.receive().unwrap() else { panic!("no answer") };
+        let answer = InMemDicomObject::read_dataset_with_ts(&data[0].data[..], &implicit).unwrap();
+        answer.get(tags::STATUS).unwrap().to_int().unwrap()
+    });
+    unit.send(&value(PDataValueType::Data, &letter)).unwrap();
+    let _ = unit.receive();
+    statuses.to_vec()
+}
+
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
@@ -109,10 +154,12 @@ async fn a_patients_name_is_nowhere_but_in_the_images() {
     write_bundle(&dir.path().join("model")).unwrap();
     fill(&dir.path().join("in"));
     let files = fs::read_dir(dir.path().join("in").join(format!("{CANARY}^ANNA"))).unwrap().count();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (port, dicom) = (free(), free());
     let config = format!(
         "site='s'\ndevice='d'\nbundle='model'\nallow_unsigned=true\nstate_dir='state'\n[mqtt]\nhost='127.0.0.1'\n\
-         port={}\n[watch_folder]\npath='in'\nsettle_ms=50\n[http]\nlisten='127.0.0.1:{port}'\n[log]\nformat='json'\n",
+         port={}\n[watch_folder]\npath='in'\nsettle_ms=50\n[http]\nlisten='127.0.0.1:{port}'\n\
+         [dicom]\nlisten='127.0.0.1:{dicom}'\nmax_pdu_bytes=1048576\n[log]\nformat='json'\n",
         broker.port()
     );
     fs::write(dir.path().join("agent.toml"), config).unwrap();
@@ -147,6 +194,8 @@ async fn a_patients_name_is_nowhere_but_in_the_images() {
     .expect("every image is analysed or set aside");
     let (analysed, aside) = settled(&metrics).unwrap();
     assert!(analysed >= 2 && aside >= 4, "the cases differ: {analysed} analysed, {aside} set aside");
+    // The first one is known by its pixels.
+    assert_eq!(send(dicom), [0, 0xC000, 0xC000]);
     let ask = Ask { schema: SCHEMA }.to_json();
     for verb in ["queue", "ping", "fly", "retry"] {
         let topic = format!("cxr/v1/s/d/cmd/{verb}");

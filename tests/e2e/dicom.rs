@@ -134,9 +134,9 @@ fn units_need_the_sites_certificate_where_it_is_asked_for() {
     let image = site.file("image.dcm", &chest(505), "1.2.840.10");
     let with = |key: &str, cert: &str| {
         let (key, cert, ca) = (file(key), file(cert), file("ca.pem"));
-        stored(&site.unit().store(&["+tls", &key, &cert, "+cf", &ca], &[image.clone()]))
+        stored(&site.unit().store(&["+tls", &key, &cert, "+cf", &ca], std::slice::from_ref(&image)))
     };
-    assert_eq!(stored(&site.unit().store(&[], &[image.clone()])), 0, "without TLS");
+    assert_eq!(stored(&site.unit().store(&[], std::slice::from_ref(&image))), 0, "without TLS");
     assert_eq!(with("strangers/key.pem", "strangers/cert.pem"), 0, "with a stranger's certificate");
     assert_eq!(with("key.pem", "cert.pem"), 1);
     assert_eq!(site.results(1).len(), 1);

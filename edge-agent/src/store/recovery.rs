@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 
@@ -21,7 +21,7 @@ pub(super) fn rebuild(dir: &Path, db: &Connection, files: &dyn FileSystem) -> Re
     Ok(found)
 }
 
-fn image_of(path: &PathBuf) -> Option<ImageId> {
+fn image_of(path: &Path) -> Option<ImageId> {
     path.file_name().and_then(|name| name.to_str()).and_then(ImageId::from_hex)
 }
 

@@ -362,7 +362,7 @@ async fn async_callers_get_the_same_answers() {
 fn live(store: &Store) -> (Option<ImageId>, Option<ImageId>) {
     let take = |bytes: &[u8]| {
         let staged = store.stage(bytes, 1000).ok()?;
-        staged.commit(Origin::Unknown).ok().map(|accepted| accepted.id())
+        staged.commit(Origin::Unknown).ok().map(Accepted::id)
     };
     let first = take(b"the first image");
     if let Some(id) = first

@@ -136,11 +136,11 @@ fn reader<'a>(bytes: &'a [u8], start: usize, syntax: &TransferSyntax) -> Result<
     LazyDataSetReader::new_with_ts(source, syntax).map_err(parse_error)
 }
 
-/// Reads a whole data set whose claims of length hold.
+/// Reads a data set without pixel data, whose claims of length hold. What pixel data claims is not checked, and not read.
 pub(super) fn read_whole(data: &[u8], uid: &str) -> Result<InMemDicomObject, DecodeError> {
     let syntax = syntax(uid)?;
-    walk(data, syntax)?;
-    InMemDicomObject::read_dataset_with_ts(data, syntax).map_err(parse_error)
+    let (header_end, _) = walk(data, syntax)?;
+    InMemDicomObject::read_dataset_with_ts(&data[..header_end], syntax).map_err(parse_error)
 }
 
 /// Checks every claim of length up to the pixel data; gives the end of what stands before it.

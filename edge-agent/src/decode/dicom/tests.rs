@@ -502,3 +502,12 @@ fn real_files_of_every_compression_decode() {
         assert!(roughness < spread / 4.0, "{}: noise", path.display());
     }
 }
+
+#[test]
+fn pixel_data_of_a_data_set_without_a_file_is_not_read_whatever_it_claims() {
+    // Transaction UID, and 4 GB of pixel data of which there is nothing.
+    let mut bytes = b"\x08\0\x95\x11UI\x04\x001.2\0".to_vec();
+    bytes.extend(b"\xE0\x7F\x10\0OB\0\0\xF8\xFF\xFF\xFF");
+    let object = super::data_set(&bytes, uids::EXPLICIT_VR_LITTLE_ENDIAN).unwrap();
+    assert_eq!(object.iter().count(), 1);
+}

@@ -106,11 +106,9 @@ fn report(
             object.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
         }
     }
-    let syntax = TransferSyntaxRegistry.get(transfer_syntax_uid);
+    let failed = || Status::processing_failure("the report cannot be written");
+    let syntax = TransferSyntaxRegistry.get(transfer_syntax_uid).ok_or_else(failed)?;
     let mut bytes = Vec::new();
-    let written = syntax.map(|syntax| object.write_dataset_with_ts(&mut bytes, syntax));
-    match written {
-        Some(Ok(())) => Ok(bytes),
-        _ => Err(Status::processing_failure("the report cannot be written")),
-    }
+    object.write_dataset_with_ts(&mut bytes, syntax).map_err(|_| failed())?;
+    Ok(bytes)
 }

@@ -104,19 +104,19 @@ fn command(field: u16, class: &str, instance: Option<&str>, has_data_set: bool) 
 }
 
 /// Sends a command and its data set in small fragments, and returns the status of the answer.
-fn exchange(unit: &mut Unit, class: &str, command: Vec<u8>, data_set: Option<&[u8]>) -> u16 {
+fn exchange(unit: &mut Unit, class: &str, command: &[u8], data_set: Option<&[u8]>) -> u16 {
     send(unit, class, command, data_set);
     status(unit)
 }
 
-fn send(unit: &mut Unit, class: &str, command: Vec<u8>, data_set: Option<&[u8]>) {
+fn send(unit: &mut Unit, class: &str, command: &[u8], data_set: Option<&[u8]>) {
     let contexts = unit.presentation_contexts();
     let context = contexts.iter().find(|c| c.abstract_syntax == class).expect("negotiated").id;
     let mut piece = |value_type, is_last, data: &[u8]| {
         let value = PDataValue { presentation_context_id: context, value_type, is_last, data: data.to_vec() };
         unit.send(&Pdu::PData { data: vec![value] }).unwrap();
     };
-    piece(PDataValueType::Command, true, &command);
+    piece(PDataValueType::Command, true, command);
     let pieces: Vec<&[u8]> = data_set.map(|data| data.chunks(4000).collect()).unwrap_or_default();
     for (index, part) in pieces.iter().enumerate() {
         piece(PDataValueType::Data, index + 1 == pieces.len(), part);
@@ -133,7 +133,7 @@ fn status(unit: &mut Unit) -> u16 {
 const CLASS: &str = uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION;
 
 fn store(unit: &mut Unit, instance: &str, data_set: &[u8]) -> u16 {
-    exchange(unit, CLASS, command(1, CLASS, Some(instance), true), Some(data_set))
+    exchange(unit, CLASS, &command(1, CLASS, Some(instance), true), Some(data_set))
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn one_bad_object_does_not_end_the_association() {
     let statuses = site.unit(|address| {
         let mut unit = associate(address).unwrap();
         let echo =
-            exchange(&mut unit, uids::VERIFICATION, command(0x30, uids::VERIFICATION, None, false), None);
+            exchange(&mut unit, uids::VERIFICATION, &command(0x30, uids::VERIFICATION, None, false), None);
         let whole = radiograph("1.2.3.1");
         let statuses = [
             echo,
@@ -153,7 +153,7 @@ async fn one_bad_object_does_not_end_the_association() {
             store(&mut unit, "1.2.3.1", b"Dear colleague, please find enclosed"),
             store(&mut unit, "../../etc/passwd", &whole),
             store(&mut unit, "1.2.3.2", &radiograph("1.2.3.2")),
-            exchange(&mut unit, CLASS, command(0x20, CLASS, None, false), None),
+            exchange(&mut unit, CLASS, &command(0x20, CLASS, None, false), None),
         ];
         unit.release().unwrap();
         statuses
@@ -273,7 +273,7 @@ async fn messages_out_of_place_are_aborted() {
                 }
             },
             // An answer that nobody asked for.
-            |unit| send(unit, CLASS, command(0x8001, CLASS, None, false), None),
+            |unit| send(unit, CLASS, &command(0x8001, CLASS, None, false), None),
         ];
         for act in out_of_place {
             let mut unit = associate(address).unwrap();
@@ -356,12 +356,12 @@ async fn storage_commitment_is_answered_as_configured() {
             let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
             let instance = Some(uids::STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE);
             assert_eq!(
-                exchange(&mut unit, class, command(0x0130, class, instance, true), Some(&data_set)),
+                exchange(&mut unit, class, &command(0x0130, class, instance, true), Some(&data_set)),
                 0
             );
             let Pdu::PData { .. } = unit.receive().unwrap() else { panic!("no event") };
             let Pdu::PData { data } = unit.receive().unwrap() else { panic!("no report") };
-            send(&mut unit, class, command(0x8100, class, instance, false), None);
+            send(&mut unit, class, &command(0x8100, class, instance, false), None);
             unit.release().unwrap();
             InMemDicomObject::read_dataset_with_ts(&data[0].data[..], &syntax).unwrap()
         });
