@@ -93,6 +93,9 @@ pub(super) fn decompress(
         check(header.ok_or_else(|| failed("it has no valid frame header".into()))?, module)
             .map_err(failed)?;
     }
+    if compression == Compression::Rle {
+        super::rle::check(&data, module).map_err(failed)?;
+    }
     guarded(codec, || {
         if compression == Compression::JpegLs {
             return jpeg_ls(&data, module).map_err(failed);

@@ -7,6 +7,7 @@ mod grayscale;
 mod identity;
 mod outline;
 mod pixels;
+mod rle;
 #[cfg(test)]
 mod tests;
 

@@ -166,6 +166,11 @@ fn walk(data: &[u8], syntax: &TransferSyntax) -> Result<(usize, Option<PixelData
                     return Ok((header_end, Some(PixelData::Native { range, vr: header.vr })));
                 }
                 claim(data, header.tag(), header.len.0, position)?;
+                // dicom-rs reads whole numbers and goes on behind them: what follows would be read out of step.
+                if header.len.0 % width(header.vr) != 0 {
+                    let (tag, vr, length) = (header.tag(), header.vr, header.len.0);
+                    return Err(invalid(format!("element {tag} of VR {vr} has a length of {length}")));
+                }
                 decoder.skip_bytes(header.len.0).map_err(parse_error)?;
             }
             LazyDataToken::LazyItemValue { len, decoder } => {
@@ -220,6 +225,16 @@ fn header_size(syntax: &TransferSyntax, vr: VR) -> usize {
         12
     } else {
         8
+    }
+}
+
+/// Bytes of one value (PS3.5 table 6.2-1).
+fn width(vr: VR) -> u32 {
+    match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT | VR::OF | VR::OL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
     }
 }
 

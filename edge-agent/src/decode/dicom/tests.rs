@@ -511,3 +511,20 @@ fn pixel_data_of_a_data_set_without_a_file_is_not_read_whatever_it_claims() {
     let object = super::data_set(&bytes, uids::EXPLICIT_VR_LITTLE_ENDIAN).unwrap();
     assert_eq!(object.iter().count(), 1);
 }
+
+#[test]
+fn numbers_that_are_cut_off_are_refused_before_what_follows_is_read_out_of_step() {
+    let bytes = b"\x08\0\0\0UL\x03\0\0\0\0\x08\0\x16\0UI\0\0";
+    let error = super::data_set(bytes, uids::EXPLICIT_VR_LITTLE_ENDIAN).unwrap_err().to_string();
+    assert!(error.contains("of VR UL has a length of 3"), "{error}");
+}
+
+#[test]
+fn an_rle_header_gets_no_memory_for_what_it_claims() {
+    let mut object = plain(&[0; 4], 16);
+    let mut fragment = u32::MAX.to_le_bytes().to_vec();
+    fragment.resize(80, 0);
+    encapsulate(&mut object, vec![fragment]);
+    let error = decode_bytes(&write(object, uids::RLE_LOSSLESS), &DecodeLimits::default()).unwrap_err();
+    assert!(error.to_string().contains("4294967295 segments"), "{error}");
+}
