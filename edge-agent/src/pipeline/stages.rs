@@ -7,7 +7,7 @@ use shared::message::StatusKind;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
@@ -222,7 +222,8 @@ impl Pipeline {
 
 /// Clears away what is old, until stopped.
 async fn housekeep(store: Store, stop: CancellationToken) {
-    let mut hourly = interval(HOUSEKEEPING);
+    // The store has done a first round when it was opened.
+    let mut hourly = interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
     hourly.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dicom_dictionary_std::uids;
 use dicom_ul::association::{Association as _, AsyncServerAssociation, Error};
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiated};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -167,10 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
 
     /// A command set is complete: answers it, or reads the data set that belongs to it.
     async fn answer(&mut self, context: u8, command: Command) -> Result<Reading, AssociationError> {
-        let negotiated = self.association.presentation_contexts().iter().find(|c| c.id == context);
-        let Some(negotiated) = negotiated.cloned() else {
-            return Err(AssociationError::Protocol("a presentation context that was not negotiated"));
-        };
+        let negotiated = self.negotiated(context)?;
         let status = match command.request {
             Request::Echo if !command.has_data_set => Status::SUCCESS,
             Request::Store if command.has_data_set => {
@@ -231,8 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
         command: &Command,
         data_set: &[u8],
     ) -> Result<(), AssociationError> {
-        let negotiated = self.association.presentation_contexts().iter().find(|c| c.id == context);
-        let syntax = negotiated.map(|negotiated| negotiated.transfer_syntax.clone()).unwrap_or_default();
+        let syntax = self.negotiated(context)?.transfer_syntax;
         let report = match commitment::examine(data_set, &syntax, &self.scp).await {
             Ok(report) => report,
             Err(status) => return self.respond(context, command, &status).await,
@@ -283,6 +279,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                 }
             }
         }
+    }
+
+    fn negotiated(&self, context: u8) -> Result<PresentationContextNegotiated, AssociationError> {
+        let found = self.association.presentation_contexts().iter().find(|c| c.id == context).cloned();
+        found.ok_or(AssociationError::Protocol("a presentation context that was not negotiated"))
     }
 
     async fn respond(
