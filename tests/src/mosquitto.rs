@@ -47,7 +47,6 @@ impl Mosquitto {
     /// Starts it (again) on the same port; unless it is persistent, with no memory of what was before.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "mosquitto runs already");
-        let config = self.dir.path().join("mosquitto.conf");
         let memory = match self.persistent {
             true => format!(
                 "persistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n",
@@ -56,18 +55,7 @@ impl Mosquitto {
             false => "persistence false\n".to_owned(),
         };
         let text = format!("listener {} 127.0.0.1\nallow_anonymous true\nuser root\n{memory}", self.port);
-        std::fs::write(&config, text).expect("temporary folder is writable");
-        let log = std::fs::File::create(self.dir.path().join("log")).expect("temporary folder is writable");
-        let process = Command::new(binary())
-            .arg("-c")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("mosquitto starts; tests/run.sh installs it");
-        self.process = Some(process);
-        wait_for("mosquitto to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        self.process = Some(start(self.dir.path(), &text, self.port));
     }
 
     /// Kills it without warning.
@@ -85,8 +73,25 @@ impl Drop for Mosquitto {
     }
 }
 
+/// Starts mosquitto with a configuration, writes that and its log into a folder, and waits until it listens.
+pub(crate) fn start(folder: &Path, configuration: &str, port: u16) -> Child {
+    let config = folder.join("mosquitto.conf");
+    std::fs::write(&config, configuration).expect("temporary folder is writable");
+    let log = std::fs::File::create(folder.join("mosquitto.log")).expect("temporary folder is writable");
+    let process = Command::new(binary())
+        .arg("-c")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("mosquitto starts; tests/run.sh installs it");
+    wait_for("mosquitto to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
+    process
+}
+
 /// Debian keeps it out of users' search path.
-pub(crate) fn binary() -> PathBuf {
+fn binary() -> PathBuf {
     let system = Path::new("/usr/sbin/mosquitto");
     if system.exists() { system.to_owned() } else { "mosquitto".into() }
 }

@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use edge_agent::config::{MqttConfig, TlsConfig};
 use tempfile::TempDir;
 
-use crate::mosquitto::{binary, free_port};
-use crate::{wait_for, workspace};
+use crate::mosquitto::{self, free_port};
+use crate::workspace;
 
 /// A site as `deploy/install.sh` sets it up, below a temporary root: authority, certificates, a device's configuration,
 /// and a mosquitto that runs with the installed configuration. Only the port is another.
@@ -83,7 +83,6 @@ impl Site {
     /// If it does not listen.
     pub fn launch_broker(&mut self) {
         assert!(self.process.is_none(), "mosquitto runs already");
-        let config = self.path("mosquitto.conf");
         let state = self.path("var/lib/mosquitto");
         std::fs::create_dir_all(&state).expect("temporary folder is writable");
         // Started as root it would change to a user that may not read the temporary folder.
@@ -93,18 +92,7 @@ impl Site {
             self.adapted("etc/mosquitto/mosquitto.conf"),
             String::from_utf8_lossy(&user)
         );
-        std::fs::write(&config, text).expect("temporary folder is writable");
-        let log = std::fs::File::create(self.path("mosquitto.log")).expect("temporary folder is writable");
-        let process = Command::new(binary())
-            .arg("-c")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("mosquitto starts; tests/run.sh installs it");
-        self.process = Some(process);
-        wait_for("mosquitto to listen", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
+        self.process = Some(mosquitto::start(self.root.path(), &text, self.port));
     }
 
     /// Kills the broker without warning.
