@@ -31,8 +31,11 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// First pause before a result that was refused, or that central did not acknowledge, is sent again; it
 /// doubles up to 64 times this.
 const RESEND: Duration = Duration::from_secs(60);
-/// Sendings that ended in a lost connection after which a result lets others go first.
+/// Sendings after which a result on which a connection dies lets others go first.
 const SUSPECT: u32 = 3;
+/// For how long at first; it doubles up to 2048 times this. A bad line cuts innocent results too, and those should
+/// not wait once it is mended; what kills a broker must soon be rare.
+const YIELD: Duration = Duration::from_secs(2);
 /// First pause between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(250);
 
@@ -228,7 +231,8 @@ impl Courier {
             Err(error) => {
                 if attempts >= SUSPECT {
                     // Perhaps it is this message that the broker dies of.
-                    if let Err(error) = self.store.run(move |s| s.postpone(result_id, retry_ms)).await {
+                    let yield_ms = yield_pause(attempts).as_millis() as u64;
+                    if let Err(error) = self.store.run(move |s| s.postpone(result_id, yield_ms)).await {
                         tracing::error!(%error, result = %result_id, "a suspect result stays first in line");
                     }
                 }
@@ -291,4 +295,8 @@ async fn prepare(envelope: Vec<u8>, replayed: bool, limit: usize) -> Result<Vec<
 
 fn resend_pause(attempts: u32) -> Duration {
     RESEND * (1 << attempts.min(6))
+}
+
+fn yield_pause(attempts: u32) -> Duration {
+    YIELD * (1 << attempts.saturating_sub(SUSPECT).min(11))
 }

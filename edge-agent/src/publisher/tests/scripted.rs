@@ -104,6 +104,16 @@ async fn a_result_on_which_links_die_lets_others_pass() {
 }
 
 #[tokio::test]
+async fn a_result_that_a_bad_line_cut_again_and_again_goes_soon_after_the_line_is_back() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let a = enqueue(&store, 1);
+    let tried = scripted(&store, &[Fate::Lost; 5], 6).await;
+    assert_eq!(tried.last(), Some(&(a, true)));
+    assert_eq!(store.next_due().unwrap(), Next::Empty);
+}
+
+#[tokio::test]
 async fn the_newest_and_the_oldest_take_turns() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
