@@ -161,6 +161,8 @@ struct Sampler {
     plane_cols: usize,
     rows: Vec<Tap>,
     cols: Vec<Tap>,
+    /// Columns of the grid between the same two neighbours: those, and where the next ones begin.
+    spans: Vec<(usize, usize, usize)>,
 }
 
 /// Two neighbours on one axis and the weight of the second.
@@ -182,11 +184,13 @@ impl Sampler {
             let x = (i as f64 + 0.5) * letterbox.source_cols as f64 / grid.1 as f64;
             Tap::at(letterbox.to_model(x, 0.0).0 * plane.1 as f64 / size, plane.1)
         };
-        Self {
-            plane_cols: plane.1,
-            rows: (0..grid.0).map(row).collect(),
-            cols: (0..grid.1).map(col).collect(),
-        }
+        let cols: Vec<Tap> = (0..grid.1).map(col).collect();
+        let mut end = 0;
+        let spans = cols.chunk_by(|a, b| (a.first, a.second) == (b.first, b.second)).map(|span| {
+            end += span.len();
+            (span[0].first, span[0].second, end)
+        });
+        Self { plane_cols: plane.1, rows: (0..grid.0).map(row).collect(), spans: spans.collect(), cols }
     }
 
     fn line<'p>(&self, plane: &'p [f32], row: usize) -> &'p [f32] {
@@ -201,10 +205,17 @@ impl Sampler {
             for ((out, a), b) in blended.iter_mut().zip(upper).zip(lower) {
                 *out = a + (b - a) * row.weight;
             }
-            data.extend(self.cols.iter().map(|col| {
-                let (a, b) = (blended[col.first], blended[col.second]);
-                u8::from(a + (b - a) * col.weight >= level)
-            }));
+            let mut begin = 0;
+            for &(first, second, end) in &self.spans {
+                let (a, b) = (blended[first], blended[second]);
+                match side(a, b, level) {
+                    Some(value) => data.resize(data.len() + (end - begin), value),
+                    None => data.extend(
+                        self.cols[begin..end].iter().map(|col| u8::from(a + (b - a) * col.weight >= level)),
+                    ),
+                }
+                begin = end;
+            }
         }
         Mask::from_data(self.rows.len(), self.cols.len(), data)
     }
@@ -220,6 +231,16 @@ impl Sampler {
     }
 }
 
+/// On which side of a level all is that lies between two values: 1 at or above it; none if that takes a closer look. The
+/// margin is wider than what rounding does to an interpolated value.
+fn side(a: f32, b: f32, level: f32) -> Option<u8> {
+    let margin = 1e-5 * (a.abs() + b.abs() + level.abs());
+    if a.max(b) < level - margin {
+        return Some(0);
+    }
+    (a.min(b) >= level + margin).then_some(1)
+}
+
 impl Tap {
     /// At a continuous coordinate with sample centres at half-integers; clamped at the ends.
     fn at(position: f64, samples: usize) -> Self {
@@ -232,6 +253,8 @@ impl Tap {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::manifest::tests::class;
 
@@ -255,6 +278,20 @@ mod tests {
         let coarse = segment(&view, &boxed, &[class("heart")], mask_grid(600, 400, 150)).unwrap();
         assert_eq!((coarse[0].mask.rows(), coarse[0].mask.cols()), (150, 100));
         assert!(coarse[0].mask.resize_nearest(600, 400).iou(&truth) > 0.97);
+    }
+
+    proptest! {
+        #[test]
+        fn the_closer_look_is_spared_only_where_it_would_see_the_same(
+            a in -20.0_f32..20.0, b in -20.0_f32..20.0, level in -20.0_f32..20.0, near in -3_i32..=3, weight in 0.0_f32..1.0,
+        ) {
+            let next_to = |v: f32| f32::from_bits(v.to_bits().saturating_add_signed(near));
+            for (a, b) in [(a, b), (next_to(level), b), (next_to(level), level), (level, next_to(level))] {
+                if let Some(value) = side(a, b, level) {
+                    prop_assert_eq!(value, u8::from(a + (b - a) * weight >= level));
+                }
+            }
+        }
     }
 
     #[test]

@@ -151,10 +151,10 @@ impl Worker {
     }
 
     fn enqueue(&mut self, image: ImageId, mut analysis: Analysis) -> Result<(), StoreError> {
-        let content = analysis.frame.sha256();
+        let content = analysis.content;
         if self.store.first_content(analysis.result_id())?.is_some_and(|first| first != content) {
             tracing::warn!(%image, "other pixels came under its SOP Instance UID before");
-            analysis.revise(&content);
+            analysis.revise();
         }
         let provenance =
             Provenance { boot_id: self.vitals.boot_id(), seq: self.next_seq, clock_synced: clock_synced() };

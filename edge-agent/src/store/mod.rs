@@ -38,6 +38,7 @@ mod error;
 mod files;
 mod housekeeping;
 mod ids;
+mod kept;
 mod outbox;
 mod probe;
 mod queue;
@@ -63,6 +64,7 @@ pub use census::{Census, ImageRecord, ImageState};
 pub use error::StoreError;
 pub use files::{DurableFile, FileSystem, OsFiles};
 pub use ids::{Fingerprint, ImageId};
+pub use kept::ImageBytes;
 pub use outbox::{Due, Enqueued, Lane, Next};
 pub use queue::{Entry, EntryState};
 pub use spool::{Accepted, Analysis, Incoming, MAX_ATTEMPTS, MAX_FAILURES, Origin, Staged};
@@ -71,6 +73,7 @@ pub use taken::Taken;
 use crate::config::StoreConfig;
 use error::at;
 use ids::InstanceKey;
+use kept::Keeper;
 
 /// Handle to the state folder; clones share it.
 #[derive(Clone)]
@@ -82,6 +85,7 @@ struct Inner {
     dir: PathBuf,
     db: Mutex<Connection>,
     files: Box<dyn FileSystem>,
+    kept: Keeper,
     config: StoreConfig,
     /// Images that were found when the database had to be rebuilt.
     rebuilt: Option<usize>,
@@ -118,9 +122,7 @@ impl Store {
         })?;
         let schema::Opened { db, replaced } = schema::open(&dir.join("state.db"))?;
         let rebuilt = if replaced { Some(recovery::rebuild(dir, &db, &*files)?) } else { None };
-        let inner =
-            Inner { dir: dir.to_owned(), db: Mutex::new(db), files, config, rebuilt, _lock: Some(lock) };
-        let store = Self { inner: Arc::new(inner) };
+        let store = Self::around(dir, db, files, config, rebuilt, Some(lock));
         store.recover()?;
         store.housekeep()?;
         Ok(store)
@@ -131,10 +133,20 @@ impl Store {
     /// # Errors
     /// If there is none, or it is of another format.
     pub fn attach(dir: &Path) -> Result<Self, StoreError> {
-        let db = Mutex::new(schema::attach(&dir.join("state.db"))?);
-        let (files, config) = (Box::new(OsFiles), StoreConfig::default());
-        let inner = Inner { dir: dir.to_owned(), db, files, config, rebuilt: None, _lock: None };
-        Ok(Self { inner: Arc::new(inner) })
+        let db = schema::attach(&dir.join("state.db"))?;
+        Ok(Self::around(dir, db, Box::new(OsFiles), StoreConfig::default(), None, None))
+    }
+
+    fn around(
+        dir: &Path,
+        db: Connection,
+        files: Box<dyn FileSystem>,
+        config: StoreConfig,
+        rebuilt: Option<usize>,
+        lock: Option<File>,
+    ) -> Self {
+        let (dir, db, kept) = (dir.to_owned(), Mutex::new(db), Keeper::new());
+        Self { inner: Arc::new(Inner { dir, db, files, kept, config, rebuilt, _lock: lock }) }
     }
 
     /// How many images were found when the database was damaged and had to be rebuilt; none if it was sound.

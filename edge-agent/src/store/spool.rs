@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use shared::uid::Uid;
 use uuid::Uuid;
 
 use super::error::{at, sql};
+use super::kept::{ImageBytes, Kept};
 use super::{DurableFile, Fingerprint, ImageId, InstanceKey, Store, StoreError, now_ms};
 
 /// Analyses begun of one image, and cut off, before it is set aside.
@@ -21,6 +23,7 @@ pub struct Staged {
     path: PathBuf,
     id: ImageId,
     bytes: u64,
+    kept: Option<Kept>,
 }
 
 /// An image that arrives piece by piece. Dropping it forgets it.
@@ -61,7 +64,7 @@ pub enum Analysis {
         /// Counts attempts.
         attempt: u32,
         /// The image's file.
-        bytes: Vec<u8>,
+        bytes: ImageBytes,
     },
     /// The image is no longer waiting.
     Skip,
@@ -77,7 +80,8 @@ impl Store {
         let path = self.incoming_dir().join(format!("{}.part", Uuid::new_v4()));
         let file = self.files().create(&path).map_err(at("create", &path))?;
         // From here on the file goes when `staged` is dropped.
-        let staged = Staged { store: self.clone(), path, id: ImageId::from_digest([0; 32]), bytes: 0 };
+        let staged =
+            Staged { store: self.clone(), path, id: ImageId::from_digest([0; 32]), bytes: 0, kept: None };
         Ok(Incoming { staged, file, digest: Sha256::new(), limit: max_bytes, left: max_bytes })
     }
 
@@ -106,7 +110,11 @@ impl Store {
         let query =
             "SELECT image_id FROM images WHERE state = 'received' ORDER BY attempts > 1, arrival LIMIT 1";
         let row = self.db().query_row(query, [], |row| row.get(0)).optional();
-        Ok(row.map_err(sql("find the next image"))?.map(ImageId::from_digest))
+        let next = row.map_err(sql("find the next image"))?.map(ImageId::from_digest);
+        if next.is_none() {
+            self.inner.kept.clear();
+        }
+        Ok(next)
     }
 
     /// Loads an image and counts an attempt, durably. An image that used up its attempts, or whose file is
@@ -116,14 +124,9 @@ impl Store {
     /// If the database or the disk fails; no attempt counts then.
     pub fn begin_analysis(&self, id: ImageId) -> Result<Analysis, StoreError> {
         // Read first: a disk that fails to give the file is no fault of the image.
-        let path = self.image_path(id);
-        let bytes = match self.files().read(&path) {
-            Ok(bytes) if ImageId::of(&bytes) == id => bytes,
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(at("read", &path)(e)),
-            Ok(_) | Err(_) => {
-                self.set_aside(id, &StoreError::Damaged(id).to_string())?;
-                return Ok(Analysis::Skip);
-            }
+        let Some(bytes) = self.bytes_of(id)? else {
+            self.set_aside(id, &StoreError::Damaged(id).to_string())?;
+            return Ok(Analysis::Skip);
         };
         let query = "UPDATE images SET attempts = attempts + 1
                      WHERE image_id = ?1 AND state = 'received' RETURNING attempts";
@@ -138,6 +141,19 @@ impl Store {
             return Ok(Analysis::Skip);
         }
         Ok(Analysis::Run { attempt, bytes })
+    }
+
+    /// None if the file is damaged or gone.
+    fn bytes_of(&self, id: ImageId) -> Result<Option<ImageBytes>, StoreError> {
+        if let Some(kept) = self.inner.kept.take(id) {
+            return Ok(Some(ImageBytes::Kept(kept)));
+        }
+        let path = self.image_path(id);
+        match self.files().read(&path) {
+            Ok(bytes) => Ok((ImageId::of(&bytes) == id).then_some(ImageBytes::Read(bytes))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(at("read", &path)(e)),
+        }
     }
 
     /// Counts a failed analysis, and returns how many there were. A person who retries the image begins anew.
@@ -163,6 +179,12 @@ impl Store {
 }
 
 impl Incoming {
+    /// Keeps the bytes in memory too, if there is a place, until the image was analysed.
+    pub fn keep(mut self) -> Self {
+        self.staged.kept = self.staged.store.inner.kept.begin();
+        self
+    }
+
     /// Takes the next piece.
     ///
     /// # Errors
@@ -171,6 +193,7 @@ impl Incoming {
         let limit = self.limit;
         self.left = self.left.checked_sub(piece.len() as u64).ok_or(StoreError::TooLarge { limit })?;
         self.digest.update(piece);
+        self.staged.kept = self.staged.kept.take().and_then(|kept| kept.extend(piece));
         self.file.write_all(piece).map_err(at("write", &self.staged.path))
     }
 
@@ -192,20 +215,28 @@ impl Staged {
         self.id
     }
 
-    /// Its bytes, read back.
+    /// Whether its bytes are in memory.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Its bytes, read back unless they are in memory.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn read(&self) -> Result<Vec<u8>, StoreError> {
-        self.store.files().read(&self.path).map_err(at("read", &self.path))
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, StoreError> {
+        match &self.kept {
+            Some(kept) => Ok(Cow::Borrowed(kept)),
+            None => self.store.files().read(&self.path).map(Cow::Owned).map_err(at("read", &self.path)),
+        }
     }
 
     /// Makes the store own the image, and in the same transaction remembers where it came from.
     ///
     /// # Errors
     /// If the database or the disk fails. Nothing is accepted then.
-    pub fn commit(self, origin: Origin<'_>) -> Result<Accepted, StoreError> {
-        let (store, id) = (&self.store, self.id);
+    pub fn commit(mut self, origin: Origin<'_>) -> Result<Accepted, StoreError> {
+        let (kept, store, id) = (self.kept.take(), &self.store, self.id);
         let mut db = store.db();
         let tx = db.transaction().map_err(sql("accept an image"))?;
         if let Origin::File(fingerprint) = origin {
@@ -234,7 +265,12 @@ impl Staged {
         let (path, dir) = (store.image_path(id), store.images_dir());
         store.files().rename(&self.path, &path).map_err(at("rename", &self.path))?;
         let durable = store.files().sync_dir(&dir).map_err(at("sync folder", &dir));
+        if let Some(kept) = kept {
+            // Before others see the row.
+            store.inner.kept.hold(id, kept);
+        }
         if let Err(e) = durable.and_then(|()| tx.commit().map_err(sql("accept an image"))) {
+            store.inner.kept.take(id);
             // If this fails too, the next start removes the file.
             let _ = store.files().remove(&path);
             return Err(e);

@@ -28,7 +28,7 @@ fn an_image_goes_its_way_and_its_file_goes_at_the_end() {
     let id = accept(&store, b"pixels").id();
     assert_eq!(store.oldest_received().unwrap(), Some(id));
     let begun = store.begin_analysis(id).unwrap();
-    assert_eq!(begun, Analysis::Run { attempt: 1, bytes: b"pixels".to_vec() });
+    assert_eq!(begun, Analysis::Run { attempt: 1, bytes: ImageBytes::Read(b"pixels".to_vec()) });
     assert_eq!(store.enqueue(id, RESULT, &CONTENT, b"{}").unwrap(), Enqueued::New);
     assert_eq!(store.oldest_received().unwrap(), None);
     assert_eq!(files_in(&dir, "images"), 1);
@@ -144,7 +144,7 @@ fn an_image_that_never_ends_is_set_aside_across_restarts() {
     let id = accept(&Store::open(dir.path()).unwrap(), b"killer").id();
     for attempt in 1..=MAX_ATTEMPTS {
         let begun = Store::open(dir.path()).unwrap().begin_analysis(id).unwrap();
-        assert_eq!(begun, Analysis::Run { attempt, bytes: b"killer".to_vec() });
+        assert_eq!(begun, Analysis::Run { attempt, bytes: ImageBytes::Read(b"killer".to_vec()) });
     }
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
@@ -163,7 +163,7 @@ fn an_image_that_was_set_aside_and_is_sent_again_is_taken_anew() {
     fs::write(store.image_path(id), b"rotten").unwrap();
     assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
     assert_eq!(accept(&store, b"pixels"), Accepted::New(id));
-    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Run { attempt: 1, bytes: b"pixels".to_vec() });
+    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Run { attempt: 1, bytes: ImageBytes::Read(b"pixels".to_vec()) });
 }
 
 #[test]
@@ -498,4 +498,46 @@ fn a_result_that_was_delivered_is_not_sent_for_another_file_of_the_same_pixels()
     assert_eq!(store.enqueue(again, RESULT, &CONTENT, b"{}").unwrap(), Enqueued::Delivered);
     assert_eq!((store.next_due().unwrap(), state(&store, again)), (Next::Empty, Some(ImageState::Done)));
     assert_eq!(files_in(&dir, "images"), 0);
+}
+
+/// An image that is kept in memory.
+fn keep(store: &Store, bytes: &[u8]) -> ImageId {
+    let mut incoming = store.incoming(1000).unwrap().keep();
+    for piece in bytes.chunks(3) {
+        incoming.write(piece).unwrap();
+    }
+    incoming.finish().unwrap().commit(Origin::Unknown).unwrap().id()
+}
+
+fn is_read(analysis: &Analysis, expected: &[u8]) -> bool {
+    let Analysis::Run { bytes, .. } = analysis else { panic!("{analysis:?}") };
+    assert_eq!(&**bytes, expected);
+    matches!(bytes, ImageBytes::Read(_))
+}
+
+#[test]
+fn the_bytes_of_a_few_images_are_kept_until_their_analysis_and_those_of_others_read() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let images = [&b"first"[..], b"second", b"third", b"fourth"];
+    let ids = images.map(|bytes| keep(&store, bytes));
+    let held = ids.map(|id| store.begin_analysis(id).unwrap());
+    assert_eq!([0, 1, 2, 3].map(|i| is_read(&held[i], images[i])), [false, false, false, true]);
+    // Another attempt reads; places are free again.
+    drop(held);
+    assert!(is_read(&store.begin_analysis(ids[0]).unwrap(), images[0]));
+    assert!(!is_read(&store.begin_analysis(keep(&store, b"fifth")).unwrap(), b"fifth"));
+}
+
+#[test]
+fn images_that_will_not_be_analysed_keep_no_place() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for n in 0..4 {
+        let id = keep(&store, format!("image {n}").as_bytes());
+        assert!(matches!(store.stage(format!("image {n}").as_bytes(), 10).unwrap().commit(Origin::Unknown), Ok(Accepted::Duplicate(_))));
+        store.set_aside(id, "a person's doing").unwrap();
+    }
+    assert_eq!(store.oldest_received().unwrap(), None);
+    assert!(!is_read(&store.begin_analysis(keep(&store, b"next")).unwrap(), b"next"));
 }

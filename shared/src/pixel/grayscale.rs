@@ -175,7 +175,7 @@ pub enum GrayscaleError {
 
 impl StoredPixels {
     /// Applies modality, VOI and presentation transforms once each, in the standard's order.
-    pub fn render(&self) -> Result<Rendered, GrayscaleError> {
+    pub fn render(mut self) -> Result<Rendered, GrayscaleError> {
         self.validate()?;
         let count = 1_usize << self.bits_stored;
         let modality: Vec<f64> = (0..count).map(|raw| self.modality.apply(self.stored_value(raw))).collect();
@@ -196,8 +196,8 @@ impl StoredPixels {
         let table: Vec<u16> =
             unit.into_iter().map(|v| (v.clamp(0.0, 1.0) * 65_535.0).round() as u16).collect();
         let bits = count - 1;
-        let samples = self.samples.iter().map(|&raw| table[usize::from(raw) & bits]).collect();
-        Ok(Rendered { frame: PixelFrame::new(self.rows, self.cols, samples)?, voi })
+        self.samples.iter_mut().for_each(|v| *v = table[usize::from(*v) & bits]);
+        Ok(Rendered { frame: PixelFrame::new(self.rows, self.cols, self.samples)?, voi })
     }
 
     fn validate(&self) -> Result<(), GrayscaleError> {
@@ -234,12 +234,12 @@ impl StoredPixels {
 
     /// Modality values between the default percentiles of this image, spread over 0..=1.
     fn percentile_window(&self, modality: &[f64]) -> Vec<f64> {
-        let mut histogram = vec![0_u64; modality.len()];
-        for &raw in &self.samples {
-            histogram[usize::from(raw) & (modality.len() - 1)] += 1;
-        }
-        let mut present: Vec<(f64, u64)> =
-            modality.iter().copied().zip(histogram).filter(|&(_, count)| count > 0).collect();
+        let mut present: Vec<(f64, u64)> = modality
+            .iter()
+            .copied()
+            .zip(histogram(&self.samples, modality.len() - 1))
+            .filter(|&(_, count)| count > 0)
+            .collect();
         present.sort_by(|a, b| a.0.total_cmp(&b.0));
         let total: u64 = present.iter().map(|&(_, count)| count).sum();
         let at = |p: f64| {
@@ -259,6 +259,19 @@ impl StoredPixels {
         }
         modality.iter().map(|&v| ((v - low) / (high - low)).clamp(0.0, 1.0)).collect()
     }
+}
+
+/// How often each value occurs in the bits of `mask`, which is one less than a power of two.
+fn histogram(samples: &[u16], mask: usize) -> impl Iterator<Item = u64> {
+    // Four tables in turn: neighbours are often alike, and an addition to the same place would wait for the one before.
+    let mut tables = [(); 4].map(|()| vec![0_u32; mask + 1]);
+    let mut count = |table: usize, raw: u16| tables[table][usize::from(raw) & mask] += 1;
+    let (fours, rest) = samples.as_chunks::<4>();
+    for four in fours {
+        four.iter().enumerate().for_each(|(table, &raw)| count(table, raw));
+    }
+    rest.iter().for_each(|&raw| count(0, raw));
+    (0..=mask).map(move |value| tables.iter().map(|table| u64::from(table[value])).sum())
 }
 
 impl ModalityTransform {

@@ -11,7 +11,7 @@ use crate::store::{Accepted, Incoming, Origin, Staged, Store, StoreError};
 
 /// Pieces between the network and the disk: a slow disk holds up the unit, not our memory.
 const PIECES: usize = 4;
-/// Whole objects in memory at a time, to look at their headers.
+/// Whole objects read into memory at a time to look at their headers, beside those that the store keeps there.
 static INSPECTIONS: Semaphore = Semaphore::const_new(2);
 
 /// What an object is said to be before its data set comes.
@@ -47,7 +47,7 @@ impl Receiving {
         let (store, most) = (store.clone(), limits.max_file_bytes);
         // One task of the blocking pool for each object, and none for each piece.
         let writer = tokio::task::spawn_blocking(move || {
-            let mut incoming = store.incoming(most)?;
+            let mut incoming = store.incoming(most)?.keep();
             incoming.write(&head)?;
             while let Some(piece) = arrived.blocking_recv() {
                 incoming.write(&piece)?;
@@ -70,7 +70,10 @@ impl Receiving {
         let incoming = joined(writer.await).map_err(|error| refusal(&error))?;
         let staged = blocking(|| incoming.finish()).await.map_err(|error| refusal(&error))?;
         // Bounds memory: the header is read from the whole object.
-        let permit = INSPECTIONS.acquire().await.expect("it is never closed");
+        let permit = match staged.is_kept() {
+            true => None,
+            false => Some(INSPECTIONS.acquire().await.expect("it is never closed")),
+        };
         let inspected = blocking(move || {
             inspect(&staged, &announced, &limits)?;
             Ok((staged, announced))
@@ -85,7 +88,7 @@ impl Receiving {
 }
 
 fn inspect(staged: &Staged, announced: &Announced, limits: &DecodeLimits) -> Result<(), Status> {
-    let bytes = staged.read().map_err(|error| refusal(&error))?;
+    let bytes = staged.bytes().map_err(|error| refusal(&error))?;
     let found =
         inspect_dicom(&bytes, limits).map_err(|error| Status::cannot_understand(&error.to_string()))?;
     if found.sop_class_uid != announced.sop_class_uid {

@@ -19,7 +19,7 @@ fn pixels(samples: &[u16]) -> StoredPixels {
 }
 
 fn values(p: &StoredPixels) -> Vec<u16> {
-    p.render().unwrap().frame.samples().to_vec()
+    p.clone().render().unwrap().frame.samples().to_vec()
 }
 
 #[test]
