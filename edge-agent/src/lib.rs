@@ -18,6 +18,7 @@ pub mod health;
 pub mod infer;
 pub mod inputs;
 pub mod intake;
+mod meanwhile;
 pub mod pipeline;
 pub mod publisher;
 pub mod shutdown;

@@ -4,6 +4,8 @@
 //! threshold times its temperature, which equals interpolating, dividing by the temperature and applying the
 //! sigmoid after; then small components go.
 
+use std::mem::replace;
+
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ClassSpec;
@@ -161,8 +163,7 @@ struct Sampler {
     plane_cols: usize,
     rows: Vec<Tap>,
     cols: Vec<Tap>,
-    /// Columns of the grid between the same two neighbours: those, and where the next ones begin.
-    spans: Vec<(usize, usize, usize)>,
+    spans: Vec<Span>,
 }
 
 /// Two neighbours on one axis and the weight of the second.
@@ -171,6 +172,14 @@ struct Tap {
     first: usize,
     second: usize,
     weight: f32,
+}
+
+/// Columns of the grid, `begin` to before `end`, between the same two columns of the plane.
+struct Span {
+    first: usize,
+    second: usize,
+    begin: usize,
+    end: usize,
 }
 
 impl Sampler {
@@ -185,10 +194,10 @@ impl Sampler {
             Tap::at(letterbox.to_model(x, 0.0).0 * plane.1 as f64 / size, plane.1)
         };
         let cols: Vec<Tap> = (0..grid.1).map(col).collect();
-        let mut end = 0;
+        let mut begin = 0;
         let spans = cols.chunk_by(|a, b| (a.first, a.second) == (b.first, b.second)).map(|span| {
-            end += span.len();
-            (span[0].first, span[0].second, end)
+            let end = begin + span.len();
+            Span { first: span[0].first, second: span[0].second, begin: replace(&mut begin, end), end }
         });
         Self { plane_cols: plane.1, rows: (0..grid.0).map(row).collect(), spans: spans.collect(), cols }
     }
@@ -197,27 +206,47 @@ impl Sampler {
         &plane[row * self.plane_cols..][..self.plane_cols]
     }
 
+    /// Where the interpolated plane reaches a level. An interpolated value lies between those around it: only where some
+    /// reach the level and others do not it is computed.
     fn threshold(&self, plane: &[f32], level: f32) -> Mask {
-        let mut data = Vec::with_capacity(self.rows.len() * self.cols.len());
+        let mut mask = Mask::empty(self.rows.len(), self.cols.len());
+        let reaches: Vec<Option<(usize, usize)>> =
+            plane.chunks_exact(self.plane_cols).map(|line| reach(line, level)).collect();
         let mut blended = vec![0.0_f32; self.plane_cols];
-        for row in &self.rows {
+        for (i, row) in self.rows.iter().enumerate() {
+            let spans = match (reaches[row.first], reaches[row.second]) {
+                (None, None) => continue,
+                (Some(one), None) | (None, Some(one)) => self.spans_of(one),
+                (Some(a), Some(b)) => self.spans_of((a.0.min(b.0), a.1.max(b.1))),
+            };
+            let (Some(left), Some(right)) = (spans.first(), spans.last()) else { continue };
             let (upper, lower) = (self.line(plane, row.first), self.line(plane, row.second));
-            for ((out, a), b) in blended.iter_mut().zip(upper).zip(lower) {
-                *out = a + (b - a) * row.weight;
+            for col in left.first..=right.second {
+                blended[col] = upper[col] + (lower[col] - upper[col]) * row.weight;
             }
-            let mut begin = 0;
-            for &(first, second, end) in &self.spans {
-                let (a, b) = (blended[first], blended[second]);
-                match side(a, b, level) {
-                    Some(value) => data.resize(data.len() + (end - begin), value),
-                    None => data.extend(
-                        self.cols[begin..end].iter().map(|col| u8::from(a + (b - a) * col.weight >= level)),
-                    ),
+            let line = mask.row_mut(i);
+            for span in spans {
+                let (a, b) = (blended[span.first], blended[span.second]);
+                match (a >= level, b >= level) {
+                    (false, false) => {}
+                    (true, true) => line[span.begin..span.end].fill(1),
+                    _ => {
+                        let cols = &self.cols[span.begin..span.end];
+                        for (out, col) in line[span.begin..span.end].iter_mut().zip(cols) {
+                            *out = u8::from(a + (b - a) * col.weight >= level);
+                        }
+                    }
                 }
-                begin = end;
             }
         }
-        Mask::from_data(self.rows.len(), self.cols.len(), data)
+        mask
+    }
+
+    /// Those next to the plane's columns from one to another.
+    fn spans_of(&self, (left, right): (usize, usize)) -> &[Span] {
+        let begin = self.spans.partition_point(|span| span.second < left);
+        let end = self.spans.partition_point(|span| span.first <= right);
+        &self.spans[begin..end.max(begin)]
     }
 
     /// The greatest value among the plane's samples that the image touches; padding is left out.
@@ -231,14 +260,11 @@ impl Sampler {
     }
 }
 
-/// On which side of a level all is that lies between two values: 1 at or above it; none if that takes a closer look. The
-/// margin is wider than what rounding does to an interpolated value.
-fn side(a: f32, b: f32, level: f32) -> Option<u8> {
-    let margin = 1e-5 * (a.abs() + b.abs() + level.abs());
-    if a.max(b) < level - margin {
-        return Some(0);
-    }
-    (a.min(b) >= level + margin).then_some(1)
+/// The first and the last value of a line that reach a level.
+fn reach(line: &[f32], level: f32) -> Option<(usize, usize)> {
+    let first = line.iter().position(|v| *v >= level)?;
+    let last = line.iter().rposition(|v| *v >= level).unwrap_or(first);
+    Some((first, last))
 }
 
 impl Tap {
@@ -282,13 +308,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_closer_look_is_spared_only_where_it_would_see_the_same(
-            a in -20.0_f32..20.0, b in -20.0_f32..20.0, level in -20.0_f32..20.0, near in -3_i32..=3, weight in 0.0_f32..1.0,
+        fn a_mask_is_where_each_interpolated_value_reaches_the_level(
+            rows in 1_usize..40, cols in 1_usize..40, values in proptest::collection::vec(-3_i8..3, 64), level in -2_i8..3,
         ) {
-            let next_to = |v: f32| f32::from_bits(v.to_bits().saturating_add_signed(near));
-            for (a, b) in [(a, b), (next_to(level), b), (next_to(level), level), (level, next_to(level))] {
-                if let Some(value) = side(a, b, level) {
-                    prop_assert_eq!(value, u8::from(a + (b - a) * weight >= level));
+            let boxed = Letterbox::new(rows, cols, 16);
+            let plane: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+            let sampler = Sampler::new(&boxed, (8, 8), (rows, cols));
+            let mask = sampler.threshold(&plane, f32::from(level));
+            for (r, row) in sampler.rows.iter().enumerate() {
+                for (c, col) in sampler.cols.iter().enumerate() {
+                    let blend = |a: f32, b: f32, weight: f32| f64::from(a) + f64::from(b - a) * f64::from(weight);
+                    let down = |col: usize| blend(plane[row.first * 8 + col], plane[row.second * 8 + col], row.weight);
+                    let (a, b) = (down(col.first), down(col.second));
+                    let value = a + (b - a) * f64::from(col.weight) - f64::from(level);
+                    prop_assert!(value.abs() < 1e-5 || mask.get(r, c) == (value > 0.0), "({r}, {c}): {value}");
                 }
             }
         }

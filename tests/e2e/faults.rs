@@ -299,3 +299,45 @@ fn an_image_that_came_while_nobody_listened_is_acknowledged_by_central_later() {
     assert!(agent.stop().success());
     assert!(central.stop().success());
 }
+
+#[test]
+fn a_clock_that_is_set_back_and_forth_loses_and_delays_nothing() {
+    let mut broker = Mosquitto::reserved();
+    let mut chain = Chain::new(broker.port(), broker.port(), "");
+    let clock = chain.device.clock();
+    let folder = tempfile::tempdir().unwrap();
+    let mut frame = render(&PhantomParams::random(9, 300, 280)).unwrap().frame;
+    let mut taken = Vec::new();
+    let mut send = |n: u16| {
+        frame.samples_mut()[0] = n;
+        let (uid, path) = (format!("1.2.840.66.{n}"), folder.path().join(format!("{n}.dcm")));
+        dicom_file(&path, &frame, &uid);
+        assert_eq!(stored(&Unit::new(chain.dicom).store(&[], &[path])), 1, "image {n}");
+        taken.push(uid);
+    };
+    let mut agent = chain.start_agent();
+    // Each image comes at another time, some agents start at a wrong one, and nobody is there to take results.
+    for (n, offset) in ["+0", "-40d", "+3y", "-10y", "+2h"].into_iter().enumerate() {
+        clock.set(offset);
+        send(2 * n as u16);
+        if n % 2 == 1 {
+            agent.kill();
+            agent = chain.start_agent();
+        }
+        send(2 * n as u16 + 1);
+    }
+    broker.launch();
+    let central = chain.central.start_and_connect();
+    clock.set("-1y");
+    send(100);
+    let years: BTreeSet<String> = agent.log().lines().map(|line| line.chars().take(4).collect()).collect();
+    assert!(years.len() >= 4, "the agent saw its clock jump: {years:?}");
+    chain.expect(&taken);
+    // What was sent in another year is known all the same.
+    clock.set("+1y");
+    let path = folder.path().join("3.dcm");
+    assert_eq!(stored(&Unit::new(chain.dicom).store(&[], &[path])), 1);
+    chain.expect(&taken);
+    assert!(agent.stop().success());
+    assert!(central.stop().success());
+}

@@ -58,6 +58,13 @@ def memory(process):
     return {"rss_mib": int(values["VmRSS"]) / 1024, "peak_mib": int(values["VmHWM"]) / 1024}
 
 
+def environment():
+    """What the service runs with."""
+    lines = (ROOT / "deploy/systemd/edge-agent.service").read_text().splitlines()
+    words = [line.removeprefix("Environment=").split() for line in lines if line.startswith("Environment=")]
+    return os.environ | dict(word.split("=", 1) for line in words for word in line)
+
+
 def start(folder, threads):
     (folder / "mosquitto.conf").write_text(f"listener {BROKER} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
     mosquitto = "/usr/sbin/mosquitto" if Path("/usr/sbin/mosquitto").exists() else "mosquitto"
@@ -71,7 +78,7 @@ def start(folder, threads):
     )
     (folder / "spool").mkdir()
     log = open(folder / "agent.log", "w")
-    ours = subprocess.Popen([RELEASE / "edge-agent", "run", "--config", folder / "agent.toml"], stderr=log)
+    ours = subprocess.Popen([RELEASE / "edge-agent", "run", "--config", folder / "agent.toml"], stderr=log, env=environment())
     script = Path(__file__).with_name("peer.py")
     arguments = [str(a) for a in (BUNDLE, PORTS["peer"], BROKER, folder / "spool", threads)]
     peer = subprocess.Popen([sys.executable, script, *arguments], stdout=subprocess.DEVNULL)

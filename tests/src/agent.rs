@@ -3,12 +3,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
-use crate::{shipped_bundle, wait_for};
+use crate::{Clock, shipped_bundle, wait_for};
 
 /// Folders and configuration of a device; its state outlives the agents started on it.
 pub struct AgentSetup {
     dir: TempDir,
     binary: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 /// A running `edge-agent run`; killed when dropped.
@@ -21,7 +22,8 @@ impl AgentSetup {
     /// A device with a watched folder, the shipped bundle and `require_ack`. `binary` is
     /// `env!("CARGO_BIN_EXE_agent-under-test")`, which only tests can name.
     pub fn new(binary: &str, broker_port: u16) -> Self {
-        let setup = Self { dir: tempfile::tempdir().expect("temporary folder"), binary: binary.into() };
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let setup = Self { dir, binary: binary.into(), environment: Vec::new() };
         std::fs::create_dir(setup.inbox()).expect("temporary folder is writable");
         setup.write_config(&format!(
             "site = 'test-site'\n\
@@ -40,6 +42,13 @@ impl AgentSetup {
             shipped_bundle().display()
         ));
         setup
+    }
+
+    /// The clock of agents that start from now on.
+    pub fn clock(&mut self) -> Clock {
+        let clock = Clock::new(self.dir.path());
+        self.environment = clock.environment();
+        clock
     }
 
     /// Adds sections to the configuration.
@@ -72,6 +81,7 @@ impl AgentSetup {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).stdin(Stdio::null()).current_dir(self.dir.path());
+        command.envs(self.environment.iter().cloned());
         command
     }
 

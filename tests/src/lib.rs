@@ -6,6 +6,7 @@
 mod agent;
 mod central;
 mod certificates;
+mod clock;
 mod data;
 mod dcmtk;
 mod device;
@@ -22,6 +23,7 @@ mod subscriber;
 pub use agent::{Agent, AgentSetup};
 pub use central::{Central, CentralSetup};
 pub use certificates::certificates;
+pub use clock::Clock;
 pub use data::{phantom_dicom, phantom_png, real_data, shipped_bundle, workspace};
 pub use dcmtk::{Unit, convert, dicom_file, stored};
 pub use device::{Device, result};

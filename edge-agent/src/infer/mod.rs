@@ -5,7 +5,6 @@
 mod analysis;
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -23,6 +22,7 @@ pub use analysis::{Analysis, Provenance};
 
 use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
 use crate::engine::{Engine, EngineError, EngineOutput, Lowering, TractEngine};
+use crate::meanwhile::meanwhile;
 
 /// Owns the engine and everything of the manifest that an analysis needs. One worker thread owns it.
 pub struct Analyzer {
@@ -203,19 +203,6 @@ impl Analyzer {
     pub fn lowering(&self) -> Option<&Lowering> {
         self.engine.lowering()
     }
-}
-
-/// Two results, the first computed on a thread of its own where the system gives one.
-fn meanwhile<A: Send, B>(aside: impl Fn() -> A + Sync, work: impl FnOnce() -> B) -> (A, B) {
-    thread::scope(|scope| {
-        let beside = thread::Builder::new().spawn_scoped(scope, &aside);
-        let done = work();
-        let found = match beside {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => aside(),
-        };
-        (found, done)
-    })
 }
 
 fn milliseconds(since: Instant) -> f64 {

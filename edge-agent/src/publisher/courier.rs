@@ -283,7 +283,11 @@ fn since(ms: i64) -> Option<Duration> {
 async fn prepare(envelope: Vec<u8>, replayed: bool, limit: usize) -> Result<Vec<u8>, String> {
     // Decoding and encoding masks takes milliseconds: not on the thread that keeps the connection alive.
     let work = move || {
-        let mut envelope = ResultEnvelope::parse(&envelope).map_err(|e| e.to_string())?;
+        let json = envelope;
+        let mut envelope = ResultEnvelope::parse(&json).map_err(|e| e.to_string())?;
+        if !replayed && json.len() <= limit {
+            return Ok(json);
+        }
         envelope.replayed = replayed;
         fit(envelope, limit).map_err(|e| e.to_string())
     };

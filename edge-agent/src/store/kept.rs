@@ -37,13 +37,13 @@ pub(super) struct Keeper {
 }
 
 impl Kept {
-    /// Takes the next piece, and gives up on what becomes too long.
-    pub(super) fn extend(mut self, piece: &[u8]) -> Option<Self> {
+    /// Takes the next piece. What would become too long comes back as it was.
+    pub(super) fn extend(mut self, piece: &[u8]) -> Result<Self, Self> {
         if self.bytes.len() + piece.len() > BYTES {
-            return None;
+            return Err(self);
         }
         self.bytes.extend_from_slice(piece);
-        Some(self)
+        Ok(self)
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::error::{at, sql};
 use super::kept::{ImageBytes, Kept};
 use super::{DurableFile, Fingerprint, ImageId, InstanceKey, Store, StoreError, now_ms};
+use crate::meanwhile::meanwhile;
 
 /// Analyses begun of one image, and cut off, before it is set aside.
 pub const MAX_ATTEMPTS: u32 = 8;
@@ -31,6 +32,7 @@ pub struct Staged {
 pub struct Incoming {
     staged: Staged,
     file: Box<dyn DurableFile>,
+    /// Of what is not kept.
     digest: Sha256,
     limit: u64,
     left: u64,
@@ -192,8 +194,14 @@ impl Incoming {
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         let limit = self.limit;
         self.left = self.left.checked_sub(piece.len() as u64).ok_or(StoreError::TooLarge { limit })?;
-        self.digest.update(piece);
-        self.staged.kept = self.staged.kept.take().and_then(|kept| kept.extend(piece));
+        match self.staged.kept.take().map(|kept| kept.extend(piece)) {
+            Some(Ok(kept)) => self.staged.kept = Some(kept),
+            Some(Err(kept)) => {
+                self.digest.update(&*kept);
+                self.digest.update(piece);
+            }
+            None => self.digest.update(piece),
+        }
         self.file.write_all(piece).map_err(at("write", &self.staged.path))
     }
 
@@ -202,8 +210,13 @@ impl Incoming {
     /// # Errors
     /// If the disk fails.
     pub fn finish(mut self) -> Result<Staged, StoreError> {
-        self.file.sync().map_err(at("sync", &self.staged.path))?;
-        self.staged.id = ImageId::from_digest(self.digest.finalize().into());
+        let (digest, synced) = match &self.staged.kept {
+            // The processor has nothing to do while the disk has.
+            Some(kept) => meanwhile(|| Sha256::digest(&**kept), || self.file.sync()),
+            None => (self.digest.finalize(), self.file.sync()),
+        };
+        synced.map_err(at("sync", &self.staged.path))?;
+        self.staged.id = ImageId::from_digest(digest.into());
         self.staged.bytes = self.limit - self.left;
         Ok(self.staged)
     }

@@ -163,7 +163,10 @@ fn an_image_that_was_set_aside_and_is_sent_again_is_taken_anew() {
     fs::write(store.image_path(id), b"rotten").unwrap();
     assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Skip);
     assert_eq!(accept(&store, b"pixels"), Accepted::New(id));
-    assert_eq!(store.begin_analysis(id).unwrap(), Analysis::Run { attempt: 1, bytes: ImageBytes::Read(b"pixels".to_vec()) });
+    assert_eq!(
+        store.begin_analysis(id).unwrap(),
+        Analysis::Run { attempt: 1, bytes: ImageBytes::Read(b"pixels".to_vec()) }
+    );
 }
 
 #[test]
@@ -530,12 +533,29 @@ fn the_bytes_of_a_few_images_are_kept_until_their_analysis_and_those_of_others_r
 }
 
 #[test]
+fn what_is_too_long_to_keep_is_the_same_image() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut incoming = store.incoming(1 << 30).unwrap().keep();
+    let piece: Vec<u8> = (0..(1 << 20)).map(|i| i as u8).collect();
+    for _ in 0..33 {
+        incoming.write(&piece).unwrap();
+    }
+    let staged = incoming.finish().unwrap();
+    assert!(!staged.is_kept());
+    assert_eq!(staged.id(), ImageId::of(&piece.repeat(33)));
+}
+
+#[test]
 fn images_that_will_not_be_analysed_keep_no_place() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     for n in 0..4 {
         let id = keep(&store, format!("image {n}").as_bytes());
-        assert!(matches!(store.stage(format!("image {n}").as_bytes(), 10).unwrap().commit(Origin::Unknown), Ok(Accepted::Duplicate(_))));
+        assert!(matches!(
+            store.stage(format!("image {n}").as_bytes(), 10).unwrap().commit(Origin::Unknown),
+            Ok(Accepted::Duplicate(_))
+        ));
         store.set_aside(id, "a person's doing").unwrap();
     }
     assert_eq!(store.oldest_received().unwrap(), None);

@@ -1,4 +1,5 @@
 use super::Mask;
+use super::grid::each_run;
 
 /// Clears every 8-connected component of fewer than `min_area` pixels.
 pub fn remove_small_components(mask: &mut Mask, min_area: usize) {
@@ -26,9 +27,7 @@ pub fn remove_small_components(mask: &mut Mask, min_area: usize) {
     }
     for (i, run) in runs.iter().enumerate() {
         if areas[forest.root(i)] < min_area {
-            for col in run.start..run.end {
-                mask.set(run.row, col, false);
-            }
+            mask.row_mut(run.row)[run.start..run.end].fill(0);
         }
     }
 }
@@ -44,13 +43,7 @@ impl Run {
     fn all(mask: &Mask) -> Vec<Self> {
         let mut runs = Vec::new();
         for (row, line) in mask.data().chunks_exact(mask.cols().max(1)).enumerate() {
-            let mut col = 0;
-            while let Some(skip) = line[col..].iter().position(|&v| v != 0) {
-                let start = col + skip;
-                let end = line[start..].iter().position(|&v| v == 0).map_or(line.len(), |n| start + n);
-                runs.push(Self { row, start, end });
-                col = end;
-            }
+            each_run(line, |start, end| runs.push(Self { row, start, end }));
         }
         runs
     }

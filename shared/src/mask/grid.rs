@@ -92,6 +92,11 @@ impl Mask {
         self.data[row * self.cols + col] = u8::from(value);
     }
 
+    /// The values of one row, to be left 0 or 1.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [u8] {
+        &mut self.data[row * self.cols..][..self.cols]
+    }
+
     /// Foreground pixels.
     pub fn area(&self) -> usize {
         self.data.iter().map(|&v| usize::from(v)).sum()
@@ -168,8 +173,8 @@ impl Mask {
     pub fn bbox(&self) -> Option<BBox> {
         let mut bounds: Option<(usize, usize, usize, usize)> = None;
         for (r, line) in self.data.chunks_exact(self.cols.max(1)).enumerate() {
-            let Some(first) = line.iter().position(|&v| v != 0) else { continue };
-            let last = line.iter().rposition(|&v| v != 0).unwrap_or(first);
+            let Some(first) = memchr::memchr(1, line) else { continue };
+            let last = memchr::memrchr(1, line).unwrap_or(first);
             let (x0, y0, x1, _) = bounds.unwrap_or((first, r, last, r));
             bounds = Some((x0.min(first), y0, x1.max(last), r));
         }
@@ -179,6 +184,16 @@ impl Mask {
     fn zip<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (u8, u8)> + 'a {
         assert_eq!((self.rows, self.cols), (other.rows, other.cols), "masks of different size");
         self.data.iter().copied().zip(other.data.iter().copied())
+    }
+}
+
+/// Runs of foreground in a line of values that are 0 or 1, each from a place to before another.
+pub(super) fn each_run(line: &[u8], mut run: impl FnMut(usize, usize)) {
+    let mut at = 0;
+    while let Some(skip) = memchr::memchr(1, &line[at..]) {
+        let start = at + skip;
+        at = memchr::memchr(0, &line[start..]).map_or(line.len(), |length| start + length);
+        run(start, at);
     }
 }
 

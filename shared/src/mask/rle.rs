@@ -7,11 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Mask;
+use super::{BBox, Mask, grid::each_run};
 
 /// Most pixels of a mask: four times the largest published grid. Some ten characters can claim any number of
 /// pixels, so a hostile code would otherwise decide how much memory decoding takes.
 const MAX_PIXELS: usize = 1 << 28;
+
+/// Columns that are turned into rows at a time.
+const BLOCK: usize = 32;
 
 /// A compressed mask as COCO JSON holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -126,21 +129,40 @@ impl Rle {
 }
 
 fn runs(mask: &Mask) -> Vec<usize> {
-    let (rows, cols, data) = (mask.rows(), mask.cols(), mask.data());
-    let mut runs = Vec::new();
-    let (mut value, mut length) = (0_u8, 0_usize);
-    for c in 0..cols {
-        for r in 0..rows {
-            let v = data[r * cols + c];
-            if v != value {
-                runs.push(length);
-                (value, length) = (v, 0);
+    let (mut runs, mut end) = (Vec::new(), 0);
+    each_stroke(mask, |from, to| {
+        match runs.last_mut() {
+            // It goes on from the foot of one column to the head of the next.
+            Some(last) if from == end => *last += to - from,
+            _ => runs.extend([from - end, to - from]),
+        }
+        end = to;
+    });
+    let total = mask.rows() * mask.cols();
+    if end < total || runs.is_empty() {
+        runs.push(total - end);
+    }
+    runs
+}
+
+/// Foreground of each column, from a position to before another, both column-major.
+fn each_stroke(mask: &Mask, mut stroke: impl FnMut(usize, usize)) {
+    let Some(BBox { x, y, width, height }) = mask.bbox() else { return };
+    // Columns are turned into rows, as many at a time as stay in the processor's cache.
+    let mut turned = vec![0; BLOCK * height];
+    for left in (x..x + width).step_by(BLOCK) {
+        let block = BLOCK.min(x + width - left);
+        let lines = mask.data().chunks_exact(mask.cols()).skip(y).take(height);
+        for (r, line) in lines.enumerate() {
+            for (c, value) in line[left..left + block].iter().enumerate() {
+                turned[c * height + r] = *value;
             }
-            length += 1;
+        }
+        for (c, column) in turned.chunks_exact(height).take(block).enumerate() {
+            let top = (left + c) * mask.rows() + y;
+            each_run(column, |from, to| stroke(top + from, top + to));
         }
     }
-    runs.push(length);
-    runs
 }
 
 fn compress(runs: &[usize]) -> String {

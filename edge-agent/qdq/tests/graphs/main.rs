@@ -4,6 +4,7 @@
 
 mod alone;
 mod build;
+mod corpus;
 mod ends;
 mod errors;
 mod forms;
