@@ -320,7 +320,7 @@ fn a_clock_that_is_set_back_and_forth_loses_and_delays_nothing() {
     for (n, offset) in ["+0", "-40d", "+3y", "-10y", "+2h"].into_iter().enumerate() {
         clock.set(offset);
         send(2 * n as u16);
-        if n % 2 == 1 {
+        if n > 0 {
             agent.kill();
             agent = chain.start_agent();
         }
@@ -331,12 +331,13 @@ fn a_clock_that_is_set_back_and_forth_loses_and_delays_nothing() {
     clock.set("-1y");
     send(100);
     let years: BTreeSet<String> = agent.log().lines().map(|line| line.chars().take(4).collect()).collect();
-    assert!(years.len() >= 4, "the agent saw its clock jump: {years:?}");
+    assert!(years.len() >= 3, "the agent saw its clock jump: {years:?}");
     chain.expect(&taken);
     // What was sent in another year is known all the same.
     clock.set("+1y");
     let path = folder.path().join("3.dcm");
     assert_eq!(stored(&Unit::new(chain.dicom).store(&[], &[path])), 1);
+    wait_for("the agent to tell", || agent.log().contains("received an object that is known").then_some(()));
     chain.expect(&taken);
     assert!(agent.stop().success());
     assert!(central.stop().success());

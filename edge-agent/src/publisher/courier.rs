@@ -18,7 +18,7 @@ use super::fit::fit;
 use super::presence::Presence;
 use super::{Link, Outbound, PublishError, Publisher};
 use crate::health::Vitals;
-use crate::store::{Due, Lane, Next, Store, StoreError};
+use crate::store::{Due, Lane, Next, SUSPECT, Store, StoreError};
 
 /// Between two health messages.
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
@@ -31,10 +31,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// First pause before a result that was refused, or that central did not acknowledge, is sent again; it
 /// doubles up to 64 times this.
 const RESEND: Duration = Duration::from_secs(60);
-/// Sendings after which a result on which a connection dies lets others go first.
-const SUSPECT: u32 = 3;
-/// For how long at first; it doubles up to 2048 times this. A bad line cuts innocent results too, and those should
-/// not wait once it is mended; what kills a broker must soon be rare.
+/// First pause of a suspect result on which another connection died; it doubles up to 128 times this. A bad line cuts
+/// innocent results too, and those should not wait long once it is mended; what kills a broker must not always do so.
 const YIELD: Duration = Duration::from_secs(2);
 /// First pause between attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(250);
@@ -281,7 +279,8 @@ fn since(ms: i64) -> Option<Duration> {
 
 /// The payload of a result, of at most `limit` bytes.
 async fn prepare(envelope: Vec<u8>, replayed: bool, limit: usize) -> Result<Vec<u8>, String> {
-    // Decoding and encoding masks takes milliseconds: not on the thread that keeps the connection alive.
+    // Takes milliseconds: not on the thread that keeps the connection alive. What is sent as it is was read all the same:
+    // the database may be damaged.
     let work = move || {
         let json = envelope;
         let mut envelope = ResultEnvelope::parse(&json).map_err(|e| e.to_string())?;
@@ -302,5 +301,5 @@ fn resend_pause(attempts: u32) -> Duration {
 }
 
 fn yield_pause(attempts: u32) -> Duration {
-    YIELD * (1 << attempts.saturating_sub(SUSPECT).min(11))
+    YIELD * (1 << attempts.saturating_sub(SUSPECT).min(7))
 }

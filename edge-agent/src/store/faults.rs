@@ -2,14 +2,17 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::files::{DurableFile, FileSystem, OsFiles};
 
-/// The number of operations that still succeed; all later ones fail as on a full disk.
+/// The number of operations that still succeed; all later ones fail as on a full disk, or only the next one.
 #[derive(Clone)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+pub(crate) struct Budget {
+    left: Arc<AtomicUsize>,
+    recovers: Arc<AtomicBool>,
+}
 
 pub(crate) struct FaultyFiles {
     pub(crate) budget: Budget,
@@ -22,18 +25,27 @@ struct FaultyFile {
 
 impl Budget {
     pub(crate) fn unlimited() -> Self {
-        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+        Self { left: Arc::new(AtomicUsize::new(usize::MAX)), recovers: Arc::default() }
     }
 
     pub(crate) fn set(&self, operations: usize) {
-        self.0.store(operations, Ordering::SeqCst);
+        self.left.store(operations, Ordering::SeqCst);
+    }
+
+    /// One failure after so many operations, and none after it.
+    pub(crate) fn fail_once_after(&self, operations: usize) {
+        self.recovers.store(true, Ordering::SeqCst);
+        self.set(operations);
     }
 
     fn spend(&self) -> io::Result<()> {
-        let spent = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
+        let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
             usize::MAX => Some(left),
             _ => left.checked_sub(1),
         });
+        if spent.is_err() && self.recovers.load(Ordering::SeqCst) {
+            self.set(usize::MAX);
+        }
         spent.map(drop).map_err(|_| io::ErrorKind::StorageFull.into())
     }
 }

@@ -29,7 +29,8 @@
 //! 5. *Files follow rows.* The file of a `done` image is removed after the commit that made it so; a crash
 //!    between the two leaves a file that [`Store::open`] removes. The files of images that wait or are set
 //!    aside stay.
-//! 6. *No names.* No path, file name or header field is kept outside of the images themselves.
+//! 6. *Memory is a copy.* The bytes of a few images are kept in memory until their analysis, never instead of on the disk.
+//! 7. *No names.* No path, file name or header field is kept outside of the images themselves.
 //!
 //! All methods block on the disk; async code goes through [`Store::run`].
 
@@ -65,7 +66,7 @@ pub use error::StoreError;
 pub use files::{DurableFile, FileSystem, OsFiles};
 pub use ids::{Fingerprint, ImageId};
 pub use kept::ImageBytes;
-pub use outbox::{Due, Enqueued, Lane, Next};
+pub use outbox::{Due, Enqueued, Lane, Next, SUSPECT};
 pub use queue::{Entry, EntryState};
 pub use spool::{Accepted, Analysis, Incoming, MAX_ATTEMPTS, MAX_FAILURES, Origin, Staged};
 pub use taken::Taken;

@@ -25,7 +25,7 @@ pub struct Due {
 /// Which of the results whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// The oldest; those that only await central's word come last.
+    /// The oldest; those that only await central's word come after them, and suspects last.
     Backlog,
     /// The newest that was never sent; the oldest where there is none.
     Fresh,
@@ -42,15 +42,19 @@ pub enum Next {
     Empty,
 }
 
+/// Sendings of a result that no broker ever took after which it comes last: perhaps it is what connections die of.
+pub const SUSPECT: u32 = 3;
+
 impl Lane {
-    /// What is looked for, until something is found.
+    /// What is looked for, until something is found. `:suspect` is [`SUSPECT`].
     fn orders(self) -> &'static [&'static str] {
         const NEWEST: &str = "delivered = 0 AND attempts = 0 ORDER BY position DESC";
-        const UNSENT: &str = "delivered = 0 ORDER BY position";
+        const UNSENT: &str = "delivered = 0 AND attempts <= :suspect ORDER BY position";
         const UNACKNOWLEDGED: &str = "delivered = 1 ORDER BY position";
+        const SUSPECTS: &str = "delivered = 0 AND attempts > :suspect ORDER BY attempts, position";
         match self {
-            Self::Backlog => &[UNSENT, UNACKNOWLEDGED],
-            Self::Fresh => &[NEWEST, UNSENT, UNACKNOWLEDGED],
+            Self::Backlog => &[UNSENT, UNACKNOWLEDGED, SUSPECTS],
+            Self::Fresh => &[NEWEST, UNSENT, UNACKNOWLEDGED, SUSPECTS],
         }
     }
 }
@@ -126,6 +130,7 @@ impl Store {
         let db = self.db();
         let mut due = None;
         for order in lane.orders() {
+            let order = order.replace(":suspect", &SUSPECT.to_string());
             let query = format!(
                 "SELECT result_id, envelope, attempts, delivered,
                      (SELECT min(received_at) FROM images WHERE images.result_id = outbox.result_id)

@@ -30,7 +30,7 @@ pub struct Staged {
 /// An image that arrives piece by piece. Dropping it forgets it.
 #[must_use = "an image is brought to stable storage by `finish`"]
 pub struct Incoming {
-    staged: Staged,
+    pub(super) staged: Staged,
     file: Box<dyn DurableFile>,
     /// Of what is not kept.
     digest: Sha256,
@@ -87,6 +87,16 @@ impl Store {
         Ok(Incoming { staged, file, digest: Sha256::new(), limit: max_bytes, left: max_bytes })
     }
 
+    /// The same, with the bytes kept in memory too, if there is a place, until the image was analysed.
+    ///
+    /// # Errors
+    /// As [`Self::incoming`].
+    pub fn incoming_kept(&self, max_bytes: u64) -> Result<Incoming, StoreError> {
+        let mut incoming = self.incoming(max_bytes)?;
+        incoming.staged.kept = self.inner.kept.begin();
+        Ok(incoming)
+    }
+
     /// Copies an image to stable storage, reading at most `max_bytes`.
     ///
     /// # Errors
@@ -111,7 +121,8 @@ impl Store {
     pub fn oldest_received(&self) -> Result<Option<ImageId>, StoreError> {
         let query =
             "SELECT image_id FROM images WHERE state = 'received' ORDER BY attempts > 1, arrival LIMIT 1";
-        let row = self.db().query_row(query, [], |row| row.get(0)).optional();
+        let db = self.db();
+        let row = db.query_row(query, [], |row| row.get(0)).optional();
         let next = row.map_err(sql("find the next image"))?.map(ImageId::from_digest);
         if next.is_none() {
             self.inner.kept.clear();
@@ -181,12 +192,6 @@ impl Store {
 }
 
 impl Incoming {
-    /// Keeps the bytes in memory too, if there is a place, until the image was analysed.
-    pub fn keep(mut self) -> Self {
-        self.staged.kept = self.staged.store.inner.kept.begin();
-        self
-    }
-
     /// Takes the next piece.
     ///
     /// # Errors
@@ -229,7 +234,8 @@ impl Staged {
     }
 
     /// Whether its bytes are in memory.
-    pub fn is_kept(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
@@ -259,6 +265,11 @@ impl Staged {
             Origin::Instance(uid) => Some(InstanceKey::of(uid)),
             Origin::File(_) | Origin::Unknown => None,
         };
+        let known: bool = tx
+            .query_row("SELECT EXISTS (SELECT 1 FROM images WHERE image_id = ?1)", [id.as_bytes()], |row| {
+                row.get(0)
+            })
+            .map_err(sql("accept an image"))?;
         let inserted = tx
             .execute(
                 "INSERT INTO images (image_id, state, received_at, bytes, instance)
@@ -284,8 +295,10 @@ impl Staged {
         }
         if let Err(e) = durable.and_then(|()| tx.commit().map_err(sql("accept an image"))) {
             store.inner.kept.take(id);
-            // If this fails too, the next start removes the file.
-            let _ = store.files().remove(&path);
+            // If this fails too, the next start removes the file. One that was set aside keeps it.
+            if !known {
+                let _ = store.files().remove(&path);
+            }
             return Err(e);
         }
         Ok(Accepted::New(id))

@@ -103,25 +103,55 @@ fn a_disk_that_fails_at_any_step_leaves_nothing_half_accepted() {
         StoreConfig::default(),
     )
     .unwrap();
-    let id = ImageId::of(b"pixels");
-    let mut steps = 0;
-    // create, write, sync, rename, sync of the folder; one more step is allowed each time.
-    loop {
-        budget.set(steps);
-        let accepted = store.stage(&b"pixels"[..], 1000).and_then(|staged| staged.commit(Origin::Unknown));
-        if let Ok(accepted) = accepted {
-            assert_eq!(accepted, Accepted::New(id));
-            break;
+    let whole = |bytes: &[u8]| store.stage(bytes, 1000)?.commit(Origin::Unknown);
+    let in_pieces = |bytes: &[u8]| {
+        let mut incoming = store.incoming_kept(1000)?;
+        incoming.write(bytes)?;
+        incoming.finish()?.commit(Origin::Unknown)
+    };
+    let ways: [(&[u8], &dyn Fn(&[u8]) -> Result<Accepted, StoreError>); 2] =
+        [(b"pixels", &whole), (b"other pixels", &in_pieces)];
+    for (bytes, take) in ways {
+        let id = ImageId::of(bytes);
+        let mut steps = 0;
+        // create, write, sync, rename, sync of the folder; one more step is allowed each time.
+        loop {
+            budget.set(steps);
+            match take(bytes) {
+                Ok(accepted) => break assert_eq!(accepted, Accepted::New(id)),
+                Err(_) => assert_eq!(store.image(id).unwrap(), None, "after {steps} steps"),
+            }
+            steps += 1;
         }
-        assert_eq!(store.image(id).unwrap(), None, "after {steps} steps");
-        assert_eq!(store.oldest_received().unwrap(), None);
-        steps += 1;
+        assert_eq!(steps, 5);
     }
-    assert_eq!(steps, 5);
+    budget.set(usize::MAX);
+    // Beside the one that was taken: those that failed have no place in memory.
+    let places: Vec<Incoming> = (0..3).map(|_| store.incoming_kept(9).unwrap()).collect();
+    assert_eq!(places.iter().filter(|incoming| incoming.staged.is_kept()).count(), 2);
+    drop(places);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
-    assert!(matches!(store.begin_analysis(id).unwrap(), Analysis::Run { .. }));
-    assert_eq!((files_in(&dir, "incoming"), files_in(&dir, "images")), (0, 1));
+    for bytes in [&b"pixels"[..], b"other pixels"] {
+        assert!(matches!(store.begin_analysis(ImageId::of(bytes)).unwrap(), Analysis::Run { .. }));
+    }
+    assert_eq!((files_in(&dir, "incoming"), files_in(&dir, "images")), (0, 2));
+}
+
+#[test]
+fn an_image_set_aside_keeps_its_file_when_it_cannot_be_taken_again() {
+    let dir = TempDir::new().unwrap();
+    let budget = Budget::unlimited();
+    let files = Box::new(FaultyFiles { budget: budget.clone() });
+    let store = Store::open_with(dir.path(), files, StoreConfig::default()).unwrap();
+    let id = accept(&store, b"pixels").id();
+    store.set_aside(id, "blurred").unwrap();
+    let staged = store.stage(&b"pixels"[..], 1000).unwrap();
+    // The rename succeeds, the sync of the folder does not.
+    budget.fail_once_after(1);
+    assert!(staged.commit(Origin::Unknown).is_err());
+    assert!(matches!(state(&store, id), Some(ImageState::SetAside(_))));
+    assert_eq!(files_in(&dir, "images"), 1);
 }
 
 #[test]
@@ -262,6 +292,26 @@ fn results_leave_oldest_first_and_a_refused_one_lets_others_pass() {
     assert_eq!(store.census().unwrap().results_waiting, 2);
     store.finish(results[1]).unwrap();
     assert!(matches!(store.next_due().unwrap(), Next::Wait(ms) if ms <= 3_600_000));
+}
+
+#[test]
+fn a_suspect_comes_last_whenever_it_is_due_and_the_least_tried_first() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let results = [1, 2, 3].map(Uuid::from_u128);
+    for (bytes, result) in [b"a", b"b", b"c"].into_iter().zip(results) {
+        store.enqueue(accept(&store, bytes).id(), result, &CONTENT, b"{}").unwrap();
+    }
+    for (result, sendings) in results.into_iter().zip([SUSPECT + 2, SUSPECT + 1, SUSPECT]) {
+        (0..sendings).for_each(|_| store.count_sending(result).unwrap());
+        store.postpone(result, 0).unwrap();
+    }
+    for expected in [2, 1, 0].map(|i| results[i]) {
+        for lane in [Lane::Backlog, Lane::Fresh] {
+            assert!(matches!(store.next_due_in(lane).unwrap(), Next::Send(due) if due.result_id == expected));
+        }
+        store.finish(expected).unwrap();
+    }
 }
 
 #[test]
@@ -505,7 +555,7 @@ fn a_result_that_was_delivered_is_not_sent_for_another_file_of_the_same_pixels()
 
 /// An image that is kept in memory.
 fn keep(store: &Store, bytes: &[u8]) -> ImageId {
-    let mut incoming = store.incoming(1000).unwrap().keep();
+    let mut incoming = store.incoming_kept(1000).unwrap();
     for piece in bytes.chunks(3) {
         incoming.write(piece).unwrap();
     }
@@ -536,7 +586,7 @@ fn the_bytes_of_a_few_images_are_kept_until_their_analysis_and_those_of_others_r
 fn what_is_too_long_to_keep_is_the_same_image() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let mut incoming = store.incoming(1 << 30).unwrap().keep();
+    let mut incoming = store.incoming_kept(1 << 30).unwrap();
     let piece: Vec<u8> = (0..(1 << 20)).map(|i| i as u8).collect();
     for _ in 0..33 {
         incoming.write(&piece).unwrap();

@@ -236,6 +236,7 @@ mod tests {
         fn decode_inverts_encode(mask in masks()) {
             let rle = Rle::encode(&mask);
             prop_assert_eq!(rle.area().unwrap(), mask.area());
+            prop_assert!(rle.runs().unwrap().iter().skip(1).all(|run| *run > 0), "each run is one of another value");
             prop_assert_eq!(&Rle::from_runs(rle.size, &rle.runs().unwrap()), &rle);
             prop_assert_eq!(rle.decode().unwrap(), mask);
         }

@@ -11,7 +11,7 @@ use crate::store::{Accepted, Incoming, Origin, Staged, Store, StoreError};
 
 /// Pieces between the network and the disk: a slow disk holds up the unit, not our memory.
 const PIECES: usize = 4;
-/// Whole objects read into memory at a time to look at their headers, beside those that the store keeps there.
+/// Objects of which the headers are looked at, at a time.
 static INSPECTIONS: Semaphore = Semaphore::const_new(2);
 
 /// What an object is said to be before its data set comes.
@@ -47,7 +47,7 @@ impl Receiving {
         let (store, most) = (store.clone(), limits.max_file_bytes);
         // One task of the blocking pool for each object, and none for each piece.
         let writer = tokio::task::spawn_blocking(move || {
-            let mut incoming = store.incoming(most)?.keep();
+            let mut incoming = store.incoming_kept(most)?;
             incoming.write(&head)?;
             while let Some(piece) = arrived.blocking_recv() {
                 incoming.write(&piece)?;
@@ -69,11 +69,8 @@ impl Receiving {
         drop(pieces);
         let incoming = joined(writer.await).map_err(|error| refusal(&error))?;
         let staged = blocking(|| incoming.finish()).await.map_err(|error| refusal(&error))?;
-        // Bounds memory: the header is read from the whole object.
-        let permit = match staged.is_kept() {
-            true => None,
-            false => Some(INSPECTIONS.acquire().await.expect("it is never closed")),
-        };
+        // Bounds memory: the header is read from the whole object, inflated if need be.
+        let permit = INSPECTIONS.acquire().await.expect("it is never closed");
         let inspected = blocking(move || {
             inspect(&staged, &announced, &limits)?;
             Ok((staged, announced))
