@@ -86,8 +86,9 @@ configuration() {
 # For the keys of example files: a value in quotes, and [mqtt.tls] without its comment signs.
 value() { printf 's|^%s = ".*"|%s = "%s"|' "$1" "$1" "$2"; }
 tls() {
-    printf '%s\n' 's|^port = 1883|port = 8883|' 's|^# \[mqtt.tls\]|[mqtt.tls]|' 's|^# ca = "/etc/chexseg/ca.pem"|ca = "/etc/chexseg/ca.pem"|' \
-        "s|^# cert = \"/etc/chexseg/.*|cert = \"/etc/chexseg/$1.pem\"|" "s|^# key = \"/etc/chexseg/.*|key = \"/etc/chexseg/$1.key\"|"
+    # Other sections have certificates too.
+    printf '%s\n' 's|^port = 1883|port = 8883|' '/^# \[mqtt.tls\]/,/^$/{' 's|^# ||' \
+        "s|^cert = .*|cert = \"/etc/chexseg/$1.pem\"|" "s|^key = .*|key = \"/etc/chexseg/$1.key\"|" '}'
 }
 
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "run it as root"

@@ -11,7 +11,7 @@ use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishPropertie
 use rumqttc::v5::{Client, Connection, Event};
 use shared::message::{Ack, Command as Request, Message, Outcome, Response, ResultEnvelope, SCHEMA};
 
-use crate::AGENT;
+use crate::{AGENT, CENTRAL};
 
 /// One connection, used step by step.
 struct Peer {
@@ -88,7 +88,7 @@ impl Peer {
 
 #[test]
 fn a_device_writes_its_own_topics_and_reads_its_own_acks_and_commands_only() {
-    let mut site = Site::install(AGENT);
+    let mut site = Site::install(AGENT, CENTRAL);
     site.launch_broker();
     let mut central = Peer::connect(&site.client(Some("central")), "central").unwrap();
     central.subscribe("cxr/v1/#");
@@ -133,7 +133,7 @@ fn a_device_writes_its_own_topics_and_reads_its_own_acks_and_commands_only() {
 
 #[test]
 fn who_has_no_certificate_of_the_site_or_a_revoked_one_does_not_get_in() {
-    let mut site = Site::install(AGENT);
+    let mut site = Site::install(AGENT, CENTRAL);
     site.launch_broker();
     assert!(
         Peer::connect(&site.client(Some("north.cart-4")), "device").is_ok(),
@@ -163,7 +163,7 @@ fn who_has_no_certificate_of_the_site_or_a_revoked_one_does_not_get_in() {
 #[test]
 fn an_authority_is_made_once_keeps_its_keys_to_itself_and_names_no_one_beyond_a_site() {
     use std::os::unix::fs::PermissionsExt;
-    let site = Site::install(AGENT);
+    let site = Site::install(AGENT, CENTRAL);
     let mode = |path: &str| std::fs::metadata(site.path(path)).unwrap().permissions().mode() & 0o777;
     for (path, expected) in [
         ("etc/chexseg", 0o755),
@@ -199,8 +199,20 @@ fn an_authority_is_made_once_keeps_its_keys_to_itself_and_names_no_one_beyond_a_
 }
 
 #[test]
+fn what_is_installed_for_central_passes_its_check() {
+    let mut site = Site::install(AGENT, CENTRAL);
+    site.launch_broker();
+    std::fs::create_dir_all(site.path("var/lib/chexseg-central")).unwrap();
+    let config = site.path("central.toml");
+    std::fs::write(&config, site.adapted("etc/chexseg/central.toml")).unwrap();
+    let check = Command::new(CENTRAL).args(["check", "--config"]).arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.success() && said.contains("localhost"), "{said}");
+}
+
+#[test]
 fn an_installed_device_works_through_a_wiped_broker_and_answers_commands() {
-    let mut site = Site::install(AGENT);
+    let mut site = Site::install(AGENT, CENTRAL);
     site.launch_broker();
     let setup = AgentSetup::new(AGENT, site.port());
     let config = site.adapted("etc/chexseg/agent.toml");

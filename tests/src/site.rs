@@ -16,21 +16,23 @@ pub struct Site {
 }
 
 impl Site {
-    /// Installs broker and the device `north/cart-3`, and certificates for `north/cart-4` and central. `agent` is the
-    /// agent's program.
+    /// Installs broker, central and the device `north/cart-3`, and a certificate for `north/cart-4`, around the programs of
+    /// device and central.
     ///
     /// # Panics
     /// If a script fails.
-    pub fn install(agent: &str) -> Self {
+    pub fn install(agent: &str, central: &str) -> Self {
         let root = tempfile::tempdir().expect("temporary folder");
         let bin = root.path().join("bin");
         std::fs::create_dir(&bin).expect("temporary folder is writable");
-        std::fs::copy(agent, bin.join("edge-agent")).expect("the agent was built");
+        for (program, name) in [(agent, "edge-agent"), (central, "cxr-central")] {
+            std::fs::copy(program, bin.join(name)).expect("it was built");
+        }
         let site = Self { root, port: free_port(), process: None };
         site.script("install.sh", &["broker", "localhost", "127.0.0.1"]);
+        site.script("install.sh", &["central", "localhost"]);
         site.script("install.sh", &["device", "north", "cart-3", "localhost"]);
         site.script("ca.sh", &["device", "north", "cart-4"]);
-        site.script("ca.sh", &["central"]);
         site
     }
 
