@@ -103,21 +103,18 @@ fn a_disk_that_fails_at_any_step_leaves_nothing_half_accepted() {
         StoreConfig::default(),
     )
     .unwrap();
-    let whole = |bytes: &[u8]| store.stage(bytes, 1000)?.commit(Origin::Unknown);
-    let in_pieces = |bytes: &[u8]| {
-        let mut incoming = store.incoming_kept(1000)?;
+    let take = |bytes: &[u8], kept: bool| {
+        let mut incoming = if kept { store.incoming_kept(1000)? } else { store.incoming(1000)? };
         incoming.write(bytes)?;
         incoming.finish()?.commit(Origin::Unknown)
     };
-    let ways: [(&[u8], &dyn Fn(&[u8]) -> Result<Accepted, StoreError>); 2] =
-        [(b"pixels", &whole), (b"other pixels", &in_pieces)];
-    for (bytes, take) in ways {
+    for (bytes, kept) in [(&b"pixels"[..], false), (b"other pixels", true)] {
         let id = ImageId::of(bytes);
         let mut steps = 0;
         // create, write, sync, rename, sync of the folder; one more step is allowed each time.
         loop {
             budget.set(steps);
-            match take(bytes) {
+            match take(bytes, kept) {
                 Ok(accepted) => break assert_eq!(accepted, Accepted::New(id)),
                 Err(_) => assert_eq!(store.image(id).unwrap(), None, "after {steps} steps"),
             }
