@@ -95,6 +95,7 @@ fn manifest(sha256: &str) -> Manifest {
         temperature: no_temperature(),
         threshold: 0.5,
         min_area_fraction: 0.0,
+        min_part_fraction: 0.0,
         color: Rgb(color),
     };
     Manifest {

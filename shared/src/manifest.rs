@@ -14,8 +14,9 @@ use crate::schema::{SchemaError, SchemaVersion};
 
 /// The manifest schema that this program writes. Stricter than messages: an unknown key is an error whatever
 /// the minor version, for passing over one could move a mask. 1.1 added `anatomy`, `measurements`, `quality`,
-/// `golden.max_logit_error` and the classes' `temperature`; a 1.0 manifest has none of them and keeps its meaning.
-pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
+/// `golden.max_logit_error` and the classes' `temperature`, 1.2 the classes' `min_part_fraction`; an older manifest has none of
+/// them and keeps its meaning.
+pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
 
 const WHAT: &str = "manifest";
 
@@ -113,6 +114,10 @@ pub struct ClassSpec {
     pub threshold: f32,
     /// Components below this share of the image go, 0 to below 1.
     pub min_area_fraction: f32,
+    /// Components below this share of the class's largest one go, 0 (none do) to 1 (the largest alone stays): for what is of one
+    /// piece, such as a lung.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_part_fraction: f32,
     /// Colour in overlays.
     pub color: Rgb,
 }
@@ -120,6 +125,10 @@ pub struct ClassSpec {
 /// The temperature that changes nothing, which classes without one have.
 pub const fn no_temperature() -> f32 {
     1.0
+}
+
+fn is_zero(fraction: &f32) -> bool {
+    *fraction == 0.0
 }
 
 fn is_no_temperature(temperature: &f32) -> bool {
@@ -318,6 +327,8 @@ impl Manifest {
             check(threshold_ok, field("threshold"), &class.threshold, "above 0 and below 1")?;
             let area_ok = (0.0..1.0).contains(&class.min_area_fraction);
             check(area_ok, field("min_area_fraction"), &class.min_area_fraction, "from 0 to below 1")?;
+            let part_ok = (0.0..=1.0).contains(&class.min_part_fraction);
+            check(part_ok, field("min_part_fraction"), &class.min_part_fraction, "from 0 to 1")?;
         }
         let labels: Vec<&str> = self.classes.iter().map(|class| class.label.as_str()).collect();
         self.anatomy.validate(&labels)?;
@@ -344,6 +355,7 @@ pub(crate) mod tests {
             temperature: no_temperature(),
             threshold: 0.5,
             min_area_fraction: 0.001,
+            min_part_fraction: 0.0,
             color: Rgb([255, 0, 0]),
         }
     }
@@ -402,10 +414,11 @@ pub(crate) mod tests {
     fn what_a_1_0_manifest_lacks_is_not_written_unless_it_says_something() {
         let mut manifest = manifest();
         let text = manifest.to_toml().unwrap();
-        for key in ["anatomy", "measurements", "quality", "temperature"] {
+        for key in ["anatomy", "measurements", "quality", "temperature", "min_part_fraction"] {
             assert!(!text.contains(key), "{key}: {text}");
         }
         manifest.classes[0].temperature = 1.7;
+        manifest.classes[0].min_part_fraction = 0.1;
         manifest.classes.push(class("right_lung"));
         let label = |label: &str| Some(label.to_owned());
         manifest.anatomy = AnatomySpec {
@@ -452,6 +465,7 @@ pub(crate) mod tests {
         assert!(bad(|m| m.classes[1].label = "left_lung".into()).contains("classes[1].label"));
         assert!(bad(|m| m.classes[0].threshold = f32::NAN).contains("classes[0].threshold"));
         assert!(bad(|m| m.classes[0].min_area_fraction = 1.0).contains("min_area_fraction"));
+        assert!(bad(|m| m.classes[0].min_part_fraction = 1.1).contains("min_part_fraction"));
         assert!(bad(|m| m.classes[1].temperature = 0.0).contains("classes[1].temperature"));
         assert!(bad(|m| m.classes[1].temperature = f32::INFINITY).contains("temperature"));
         assert!(bad(|m| m.anatomy.heart = Some("cor".into())).contains("anatomy.heart"));

@@ -113,6 +113,9 @@ pub struct ClassConfig {
     /// Components smaller than this share of the image are dropped, 0 to below 1.
     #[serde(default)]
     pub min_area_fraction: f32,
+    /// Components smaller than this share of the class's largest one are dropped, 0 to 1.
+    #[serde(default)]
+    pub min_part_fraction: f32,
 }
 
 /// A union of classes, for reports only.
@@ -135,6 +138,7 @@ impl ClassConfig {
             temperature: no_temperature(),
             threshold,
             min_area_fraction: self.min_area_fraction,
+            min_part_fraction: self.min_part_fraction,
             color: self.color,
         }
     }

@@ -30,6 +30,10 @@ impl Config {
                 let reason = format!("{} must lie from 0 to below 1", class.min_area_fraction);
                 return bad("classes.min_area_fraction", reason);
             }
+            if !(0.0..=1.0).contains(&class.min_part_fraction) {
+                let reason = format!("{} must lie from 0 to 1", class.min_part_fraction);
+                return bad("classes.min_part_fraction", reason);
+            }
         }
         for (i, derived) in self.derived.iter().enumerate() {
             let taken = labels.contains(&derived.label)

@@ -1,9 +1,10 @@
 use super::Mask;
 use super::grid::each_run;
 
-/// Clears every 8-connected component of fewer than `min_area` pixels.
-pub fn remove_small_components(mask: &mut Mask, min_area: usize) {
-    if min_area <= 1 {
+/// Clears every 8-connected component of fewer than `min_area` pixels, and every one that has less than `min_share` (0 to 1) of
+/// the largest one's.
+pub fn remove_small_components(mask: &mut Mask, min_area: usize, min_share: f64) {
+    if min_area <= 1 && min_share <= 0.0 {
         return;
     }
     let runs = Run::all(mask);
@@ -25,8 +26,11 @@ pub fn remove_small_components(mask: &mut Mask, min_area: usize) {
     for (i, run) in runs.iter().enumerate() {
         areas[forest.root(i)] += run.end - run.start;
     }
+    let largest = areas.iter().copied().max().unwrap_or(0);
+    // As numbers, so that a component as large as its share is kept whatever rounding does to an integer limit.
+    let too_small = |area: usize| area < min_area || (area as f64) < min_share * largest as f64;
     for (i, run) in runs.iter().enumerate() {
-        if areas[forest.root(i)] < min_area {
+        if too_small(areas[forest.root(i)]) {
             mask.row_mut(run.row)[run.start..run.end].fill(0);
         }
     }
@@ -84,14 +88,14 @@ mod tests {
     #[test]
     fn specks_go_and_the_rest_stays() {
         let mut mask = parse(&["##...", "##..#", ".....", "#..##"]);
-        remove_small_components(&mut mask, 3);
+        remove_small_components(&mut mask, 3, 0.0);
         assert_eq!(mask, parse(&["##...", "##...", ".....", "....."]));
     }
 
     #[test]
     fn diagonal_neighbours_belong_together() {
         let mut mask = parse(&["#....", ".#...", "..#..", "#...#"]);
-        remove_small_components(&mut mask, 3);
+        remove_small_components(&mut mask, 3, 0.0);
         assert_eq!(mask, parse(&["#....", ".#...", "..#..", "....."]));
     }
 
@@ -99,19 +103,34 @@ mod tests {
     fn a_u_shape_is_one_component() {
         let u = parse(&["#...#", "#...#", "#####"]);
         let mut mask = u.clone();
-        remove_small_components(&mut mask, 9);
+        remove_small_components(&mut mask, 9, 0.0);
         assert_eq!(mask, u);
+    }
+
+    #[test]
+    fn parts_are_measured_against_the_largest() {
+        let mask = parse(&["####.#", "####..", "......", "##..#.", "......"]);
+        let left = |share| {
+            let mut mask = mask.clone();
+            remove_small_components(&mut mask, 0, share);
+            mask.area()
+        };
+        // Of 8, 2, 1 and 1 pixels.
+        assert_eq!([0.0, 0.125, 0.13, 0.25, 0.26, 1.0].map(left), [12, 12, 10, 10, 8, 8]);
+        let mut none = Mask::empty(3, 4);
+        remove_small_components(&mut none, 0, 1.0);
+        assert!(none.is_empty());
     }
 
     proptest! {
         /// Against a flood fill.
         #[test]
-        fn agrees_with_flood_fill(cells in proptest::collection::vec(any::<bool>(), 12 * 9), min in 0_usize..12) {
+        fn agrees_with_flood_fill(cells in proptest::collection::vec(any::<bool>(), 12 * 9), min in 0_usize..12, share in 0.0..=1.0_f64) {
             let original = Mask::from_fn(12, 9, |r, c| cells[r * 9 + c]);
             let mut fast = original.clone();
-            remove_small_components(&mut fast, min);
+            remove_small_components(&mut fast, min, share);
             let mut slow = original.clone();
-            let mut seen = [false; 12 * 9];
+            let (mut seen, mut components) = ([false; 12 * 9], Vec::new());
             for start in 0..12 * 9 {
                 if original.data()[start] == 0 || seen[start] {
                     continue;
@@ -131,10 +150,11 @@ mod tests {
                         }
                     }
                 }
-                if component.len() < min {
-                    component.into_iter().for_each(|i| slow.set(i / 9, i % 9, false));
-                }
+                components.push(component);
             }
+            let largest = components.iter().map(Vec::len).max().unwrap_or(0) as f64;
+            let small = |c: &Vec<usize>| c.len() < min || (c.len() as f64) < share * largest;
+            components.into_iter().filter(small).flatten().for_each(|i| slow.set(i / 9, i % 9, false));
             prop_assert_eq!(fast, slow);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Logits are interpolated bilinearly onto the wanted grid and compared with the logit of the class's
 //! threshold times its temperature, which equals interpolating, dividing by the temperature and applying the
-//! sigmoid after; then small components go.
+//! sigmoid after; then small components go, those of the image and those beside a larger one.
 
 mod sampler;
 
@@ -145,7 +145,7 @@ pub fn segment(
             }
             let mut mask = sampler.threshold(plane, spec.temperature * logit(spec.threshold));
             let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
-            remove_small_components(&mut mask, least);
+            remove_small_components(&mut mask, least, f64::from(spec.min_part_fraction));
             Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane) / spec.temperature) })
         })
         .collect()
@@ -233,6 +233,19 @@ mod tests {
         let spec = ClassSpec { min_area_fraction: 0.01, ..class("heart") };
         let out = segment(&view, &boxed, &[spec], (32, 32)).unwrap();
         assert_eq!(out[0].mask, Mask::from_fn(32, 32, |r, _| r > 20));
+    }
+
+    #[test]
+    fn parts_that_are_little_beside_the_largest_go_whatever_part_of_the_image_they_are() {
+        let boxed = Letterbox::new(32, 32, 32);
+        // 320 pixels and 24.
+        let logits = plane(32, |r, c| if r < 10 || (r > 28 && c < 8) { 5.0 } else { -5.0 });
+        let view = Logits::new(1, 32, 32, &logits).unwrap();
+        let area = |min_part_fraction| {
+            let spec = ClassSpec { min_area_fraction: 0.001, min_part_fraction, ..class("left_lung") };
+            segment(&view, &boxed, &[spec], (32, 32)).unwrap()[0].mask.area()
+        };
+        assert_eq!([0.0, 0.07, 0.1].map(area), [344, 344, 320]);
     }
 
     #[test]
