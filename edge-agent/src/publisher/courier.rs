@@ -14,9 +14,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::audience::Audience;
 use super::fit::fit;
 use super::presence::Presence;
-use super::{Link, Outbound, PublishError, Publisher};
+use super::{Link, Outbound, PublishError, Publisher, Taken};
 use crate::health::Vitals;
 use crate::store::{Due, Lane, Next, SUSPECT, Store, StoreError};
 
@@ -114,12 +115,13 @@ impl Courier {
         responses: &mut mpsc::Receiver<Outbound>,
         proven: impl FnOnce(),
     ) -> Ended {
+        let mut audience = Audience::new();
         let served = async {
             while responses.try_recv().is_ok() {}
             self.announce(link).await?;
-            self.deliver_next(link, Lane::Backlog).await?;
+            self.deliver_next(link, Lane::Backlog, &mut audience).await?;
             proven();
-            self.deliver_until_stopped(link, responses).await
+            self.deliver_until_stopped(link, responses, &mut audience).await
         };
         match served.await {
             Ok(()) => Ended::Stopped,
@@ -147,6 +149,7 @@ impl Courier {
         &self,
         link: &mut impl Link,
         responses: &mut mpsc::Receiver<Outbound>,
+        audience: &mut Audience,
     ) -> Result<(), PublishError> {
         let mut health = interval(HEALTH_EVERY);
         health.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,7 +159,7 @@ impl Courier {
                 Lane::Backlog => Lane::Fresh,
                 Lane::Fresh => Lane::Backlog,
             };
-            let idle = self.deliver_next(link, lane).await?.unwrap_or(HEALTH_EVERY);
+            let idle = self.deliver_next(link, lane, audience).await?.unwrap_or(HEALTH_EVERY);
             tokio::select! {
                 // In this order: a long queue must not keep stop, health or responses waiting.
                 biased;
@@ -168,13 +171,13 @@ impl Courier {
                 () = sleep(idle) => {}
             }
         }
-        self.take_leave(link).await
+        self.take_leave(link, audience).await
     }
 
-    async fn take_leave(&self, link: &mut impl Link) -> Result<(), PublishError> {
+    async fn take_leave(&self, link: &mut impl Link, audience: &mut Audience) -> Result<(), PublishError> {
         let flush = async {
-            while self.deliver_next(link, Lane::Backlog).await? == Some(Duration::ZERO) {}
-            link.send(self.presence.status(StatusKind::Stopped)).await
+            while self.deliver_next(link, Lane::Backlog, audience).await? == Some(Duration::ZERO) {}
+            link.send(self.presence.status(StatusKind::Stopped)).await.map(drop)
         };
         timeout(FLUSH, flush)
             .await
@@ -182,12 +185,23 @@ impl Courier {
     }
 
     /// Sends the next result, if one is due. Returns for how long there is nothing to do, none if for ever.
-    async fn deliver_next(&self, link: &mut impl Link, lane: Lane) -> Result<Option<Duration>, PublishError> {
+    async fn deliver_next(
+        &self,
+        link: &mut impl Link,
+        lane: Lane,
+        audience: &mut Audience,
+    ) -> Result<Option<Duration>, PublishError> {
         let _step = self.vitals.progress.courier.begin();
+        if let Some((first, left)) = audience.rest() {
+            match self.store.run(move |s| s.is_queued(first)).await {
+                Ok(false) => audience.disprove(),
+                Ok(true) | Err(_) => return Ok(Some(left)),
+            }
+        }
         match self.store.run(move |s| s.next_due_in(lane)).await {
             Ok(Next::Send(due)) => {
                 let id = due.result_id;
-                match self.deliver(link, due).await? {
+                match self.deliver(link, due, audience).await? {
                     Ok(()) => Ok(Some(Duration::ZERO)),
                     // The row is as it was: the worst that follows is a second delivery of the same id.
                     Err(error) => {
@@ -206,7 +220,12 @@ impl Courier {
     }
 
     /// The outer error is the link's, the inner one the store's.
-    async fn deliver(&self, link: &mut impl Link, due: Due) -> Result<Result<(), StoreError>, PublishError> {
+    async fn deliver(
+        &self,
+        link: &mut impl Link,
+        due: Due,
+        audience: &mut Audience,
+    ) -> Result<Result<(), StoreError>, PublishError> {
         let Due { result_id, envelope, attempts, delivered, received_at_ms } = due;
         let retry_ms = resend_pause(attempts).as_millis() as u64;
         let payload = match prepare(envelope, attempts > 0, link.max_payload(&Channel::Result)).await {
@@ -221,7 +240,16 @@ impl Courier {
         }
         let message = Outbound::encoded(Channel::Result, payload, ResultEnvelope::CONTENT_TYPE);
         match link.send(message).await {
-            Ok(()) => {}
+            Ok(Taken::Over) => audience.heard(),
+            Ok(Taken::Unheard) if self.require_ack => {
+                if audience.unheard(result_id) {
+                    return Ok(self.store.run(move |s| s.await_audience(result_id)).await);
+                }
+            }
+            // Taken over all the same: a broker may feed rules or queues that it does not count.
+            Ok(Taken::Unheard) => tracing::warn!(
+                "the broker knows no subscriber to results; set `mqtt.require_ack` to keep them until central has them"
+            ),
             Err(error @ (PublishError::Refused { .. } | PublishError::TooLarge { .. })) => {
                 tracing::error!(%error, result = %result_id, "a result was refused; others go first");
                 return Ok(self.store.run(move |s| s.postpone(result_id, retry_ms)).await);
@@ -254,7 +282,7 @@ impl Courier {
                 tracing::warn!(%error, "a response was refused");
                 Ok(())
             }
-            sent => sent,
+            sent => sent.map(drop),
         }
     }
 
@@ -262,7 +290,9 @@ impl Courier {
         let _step = self.vitals.progress.courier.begin();
         let vitals = Arc::clone(&self.vitals);
         match self.store.run(move |store| vitals.measure(store)).await {
-            Ok(health) => link.send(Outbound::expiring(Channel::Health, &health, HEALTH_EXPIRY_S)).await,
+            Ok(health) => {
+                link.send(Outbound::expiring(Channel::Health, &health, HEALTH_EXPIRY_S)).await.map(drop)
+            }
             Err(error) => {
                 tracing::error!(%error, "no health message, since the store cannot be counted");
                 Ok(())

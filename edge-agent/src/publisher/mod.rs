@@ -4,6 +4,7 @@
 //! ([`mqtt`]). The two meet in a [`Link`], one connection that is never mended: when it is lost the courier
 //! opens another and goes on from the outbox, which is the only memory of what is unsent.
 
+mod audience;
 pub mod courier;
 pub mod fit;
 pub mod inbox;
@@ -36,13 +37,22 @@ pub trait Link: Send {
 
     /// Sends one message. [`Assurance::Acknowledged`] returns when the other side has taken it over. If the
     /// future is dropped the link must not be used again.
-    fn send(&mut self, message: Outbound) -> impl Future<Output = Result<(), PublishError>> + Send;
+    fn send(&mut self, message: Outbound) -> impl Future<Output = Result<Taken, PublishError>> + Send;
 
     /// Waits until the connection is lost, and says why.
     fn lost(&mut self) -> impl Future<Output = PublishError> + Send;
 
     /// Takes leave.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What became of a message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is on its way, as far as anybody tells.
+    Over,
+    /// The broker has it and knows nobody to give it to.
+    Unheard,
 }
 
 /// A message on its way out.

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inbox::{Inbound, Request};
-use super::{Assurance, Link, Outbound, PublishError, Publisher};
+use super::{Assurance, Link, Outbound, PublishError, Publisher, Taken};
 use crate::config::MqttConfig;
 use crate::tls::{self, CredentialsError};
 
@@ -249,7 +249,7 @@ async fn forward(inbound: &mpsc::Sender<Inbound>, publish: Publish) {
 
 impl MqttLink {
     /// Publishes, and waits for the PUBACK of a QoS 1 message.
-    async fn exchange(&mut self, message: Outbound) -> Result<(), PublishError> {
+    async fn exchange(&mut self, message: Outbound) -> Result<Taken, PublishError> {
         let Outbound { channel, payload, content_type, retain, assurance, correlation_data } = message;
         let (qos, expiry) = match assurance {
             Assurance::Acknowledged => (QoS::AtLeastOnce, None),
@@ -269,20 +269,12 @@ impl MqttLink {
             .await
             .map_err(|_| gone())?;
         if qos == QoS::AtMostOnce {
-            return Ok(());
+            return Ok(Taken::Over);
         }
         let ack = self.pubacks.recv().await.ok_or_else(gone)?;
         match ack.reason {
-            PubAckReason::Success => Ok(()),
-            PubAckReason::NoMatchingSubscribers => {
-                // Taken over all the same: a broker may feed rules or queues that it does not count.
-                if channel == Channel::Result {
-                    tracing::warn!(
-                        "the broker knows no subscriber to results; set `mqtt.require_ack` to keep them until central has them"
-                    );
-                }
-                Ok(())
-            }
+            PubAckReason::Success => Ok(Taken::Over),
+            PubAckReason::NoMatchingSubscribers => Ok(Taken::Unheard),
             reason => Err(PublishError::Refused { channel, reason: format!("{reason:?}") }),
         }
     }
@@ -295,7 +287,7 @@ impl Link for MqttLink {
         self.max_packet.saturating_sub(overhead)
     }
 
-    async fn send(&mut self, message: Outbound) -> Result<(), PublishError> {
+    async fn send(&mut self, message: Outbound) -> Result<Taken, PublishError> {
         let correlation = message.correlation_data.as_ref().map_or(0, |data| data.len() + 3);
         let limit = self.max_payload(&message.channel).saturating_sub(correlation);
         if message.payload.len() > limit {

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{courier, enqueue, silence, within};
 use crate::health::progress::StoreState;
-use crate::publisher::{Link, Outbound, PublishError, Publisher};
+use crate::publisher::courier::Courier;
+use crate::publisher::{Link, Outbound, PublishError, Publisher, Taken};
 use crate::store::{Next, Store};
 
 /// What the next results meet; everything later is taken.
@@ -21,6 +22,7 @@ enum Fate {
     Refused,
     Lost,
     Stuck,
+    Unheard,
 }
 
 struct Scripted {
@@ -41,12 +43,13 @@ impl Link for Scripted {
         1 << 20
     }
 
-    async fn send(&mut self, message: Outbound) -> Result<(), PublishError> {
+    async fn send(&mut self, message: Outbound) -> Result<Taken, PublishError> {
         let channel = message.channel.clone();
         let fate = if channel == Channel::Result { self.script.lock().unwrap().pop_front() } else { None };
         self.sent.send(message).await.unwrap();
         match fate {
-            None => Ok(()),
+            None => Ok(Taken::Over),
+            Some(Fate::Unheard) => Ok(Taken::Unheard),
             Some(Fate::Refused) => Err(PublishError::Refused { channel, reason: "QuotaExceeded".into() }),
             Some(Fate::Lost) => Err(PublishError::Lost("script".into())),
             Some(Fate::Stuck) => std::future::pending().await,
@@ -62,9 +65,12 @@ impl Link for Scripted {
 
 /// Runs a courier over a script until `count` results were tried; returns id and `replayed` of each.
 async fn scripted(store: &Store, fates: &[Fate], count: usize) -> Vec<(Uuid, bool)> {
+    acted(courier(store, false), fates, count).await
+}
+
+async fn acted(courier: Courier, fates: &[Fate], count: usize) -> Vec<(Uuid, bool)> {
     let (sent, mut tried) = mpsc::channel(100);
     let script = Arc::new(Mutex::new(fates.iter().copied().collect()));
-    let courier = courier(store, false);
     let stop = courier.stop.clone();
     let running = tokio::spawn(courier.run(Scripted { script, sent }, silence()));
     let mut results = Vec::new();
@@ -109,6 +115,69 @@ async fn a_result_that_a_bad_line_cut_again_and_again_goes_soon_after_the_line_i
     let a = enqueue(&store, 1);
     let tried = scripted(&store, &[Fate::Lost; 5], 6).await;
     assert_eq!(tried.last(), Some(&(a, true)));
+    assert_eq!(store.next_due().unwrap(), Next::Empty);
+}
+
+#[tokio::test]
+async fn what_nobody_hears_is_tried_one_at_a_time_and_goes_when_somebody_listens() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let ids: Vec<Uuid> = (1..=4).map(|n| enqueue(&store, n)).collect();
+    // Two are tried on nobody; then all four are heard.
+    let tried = acted(courier(&store, true), &[Fate::Unheard; 2], 6).await;
+    let (unheard, heard) = tried.split_at(2);
+    assert!(unheard.iter().all(|(_, replayed)| !replayed), "{tried:?}");
+    let mut sent: Vec<Uuid> = heard.iter().map(|(id, _)| *id).collect();
+    sent.sort_by_key(|id| ids.iter().position(|known| known == id));
+    assert_eq!(sent, ids);
+    assert_eq!(store.census().unwrap().unacknowledged, 4);
+}
+
+#[tokio::test]
+async fn sendings_that_nobody_heard_do_not_put_a_result_off() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = enqueue(&store, 1);
+    let tried = acted(courier(&store, true), &[Fate::Unheard; 4], 5).await;
+    assert_eq!(tried.last(), Some(&(id, true)));
+    let Next::Wait(ms) = store.next_due().unwrap() else { panic!("central's word is awaited") };
+    assert!(ms <= 120_000, "{ms}");
+}
+
+#[tokio::test]
+async fn a_broker_that_counts_nobody_though_central_hears_is_not_believed() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for n in 1..=50 {
+        enqueue(&store, n);
+    }
+    let (sent, mut tried) = mpsc::channel(1);
+    let courier = courier(&store, true);
+    let (wake, stop) = (Arc::clone(&courier.wake), courier.stop.clone());
+    let script = Arc::new(Mutex::new(VecDeque::from([Fate::Unheard; 50])));
+    let running = tokio::spawn(courier.run(Scripted { script, sent }, silence()));
+    // With the pauses of a silence it would take ten minutes.
+    for _ in 0..50 {
+        let message = loop {
+            let message = within(tried.recv()).await.unwrap();
+            if message.channel == Channel::Result {
+                break message;
+            }
+        };
+        let id = ResultEnvelope::parse(&message.payload).unwrap().result_id;
+        // Central's word comes after the broker's.
+        within(async {
+            while store.run(Store::census).await.unwrap().unacknowledged == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        store.finish(id).unwrap();
+        wake.notify_one();
+    }
+    stop.cancel();
+    drop(tried);
+    let _ = within(running).await;
     assert_eq!(store.next_due().unwrap(), Next::Empty);
 }
 
