@@ -298,11 +298,17 @@ fn rle_decodes() {
     assert_eq!(decoded.frame.samples(), [0x1201, 0x1202, 0x1203, 0x1204]);
 }
 
-fn jpeg_ls_object(fragments: usize) -> InMemDicomObject {
+/// [`frame`], compressed.
+fn jpeg_ls_stream() -> Vec<u8> {
     let mut stream = Vec::new();
     let mut options = jpegls::EncodeOptions::default();
     options.precision = Some(16);
     jpegls::encode_with_options(frame().samples(), COLS as u32, ROWS as u32, &options, &mut stream).unwrap();
+    stream
+}
+
+fn jpeg_ls_object(fragments: usize) -> InMemDicomObject {
+    let mut stream = jpeg_ls_stream();
     stream.resize(stream.len().next_multiple_of(2), 0);
     let middle = stream.len() / 4 * 2;
     let parts = match fragments {
@@ -320,8 +326,48 @@ fn jpeg_ls_decodes_also_from_several_fragments() {
     }
 }
 
+/// [`frame`] as Pillow compresses it without loss (OpenJPEG 2.5).
+const JPEG_2000_GREY: [u8; 122] = [
+    0xFF, 0x4F, 0xFF, 0x51, 0x00, 0x29, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x04, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x0F, 0x01, 0x01, 0xFF, 0x52, 0x00, 0x0C, 0x00, 0x00,
+    0x00, 0x01, 0x00, 0x01, 0x04, 0x04, 0x00, 0x01, 0xFF, 0x5C, 0x00, 0x07, 0x40, 0x80, 0x88, 0x88, 0x90,
+    0xFF, 0x90, 0x00, 0x0A, 0x00, 0x00, 0x00, 0x00, 0x00, 0x34, 0x00, 0x01, 0xFF, 0x93, 0xDF, 0xF8, 0x90,
+    0x68, 0x07, 0xC8, 0x1A, 0x21, 0xC3, 0x05, 0x94, 0xFA, 0x9A, 0xDD, 0x56, 0xDF, 0xC2, 0xC0, 0xFF, 0x00,
+    0x58, 0xFF, 0x61, 0x81, 0x00, 0x11, 0x43, 0x1C, 0x03, 0x57, 0x0B, 0x3B, 0xA9, 0x95, 0x55, 0xD9, 0x9E,
+    0x63, 0xFF, 0xD9,
+];
+
+/// White and green, likewise, without a colour transform.
+const JPEG_2000_COLOUR: [u8; 106] = [
+    0xFF, 0x4F, 0xFF, 0x51, 0x00, 0x2F, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x01, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x07, 0x01, 0x01, 0x07, 0x01, 0x01, 0x07, 0x01, 0x01,
+    0xFF, 0x52, 0x00, 0x0C, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x04, 0x04, 0x00, 0x01, 0xFF, 0x5C, 0x00,
+    0x04, 0x40, 0x40, 0xFF, 0x90, 0x00, 0x0A, 0x00, 0x00, 0x00, 0x00, 0x00, 0x21, 0x00, 0x01, 0xFF, 0x93,
+    0xDF, 0x80, 0x20, 0x0B, 0xB2, 0x8A, 0x7F, 0xCF, 0xB4, 0x08, 0x01, 0xAF, 0xDF, 0x80, 0x20, 0x0B, 0xB2,
+    0x8A, 0x7F, 0xFF, 0xD9,
+];
+
 #[test]
-fn jpeg_baseline_decodes() {
+fn jpeg_2000_decodes_grey_and_colour() {
+    let grey = object(|o| encapsulate(o, vec![JPEG_2000_GREY.to_vec()]));
+    let decoded = decode_bytes(&write(grey, uids::JPEG2000_LOSSLESS), &DecodeLimits::default()).unwrap();
+    assert_eq!(decoded.frame, frame());
+
+    let mut colour = plain(&[0], 8);
+    text(&mut colour, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
+    word(&mut colour, tags::SAMPLES_PER_PIXEL, 3);
+    word(&mut colour, tags::PLANAR_CONFIGURATION, 0);
+    word(&mut colour, tags::BITS_ALLOCATED, 8);
+    word(&mut colour, tags::COLUMNS, 2);
+    encapsulate(&mut colour, vec![JPEG_2000_COLOUR.to_vec()]);
+    let decoded = decode_bytes(&write(colour, uids::JPEG2000), &DecodeLimits::default()).unwrap();
+    assert_eq!(decoded.frame.samples(), [65_535, 182 * 257]);
+}
+
+/// Left dark, right bright.
+fn jpeg_baseline_object(cut: usize) -> InMemDicomObject {
     let gray = image::GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 30 } else { 220 }]));
     let mut stream = std::io::Cursor::new(Vec::new());
     gray.write_to(&mut stream, image::ImageFormat::Jpeg).unwrap();
@@ -330,10 +376,36 @@ fn jpeg_baseline_decodes() {
     word(&mut object, tags::ROWS, 8);
     word(&mut object, tags::COLUMNS, 16);
     window(&mut object, "128", "256");
-    encapsulate(&mut object, vec![stream.into_inner()]);
-    let decoded = decode_bytes(&write(object, uids::JPEG_BASELINE8_BIT), &DecodeLimits::default()).unwrap();
+    let mut stream = stream.into_inner();
+    stream.truncate(stream.len().saturating_sub(cut));
+    encapsulate(&mut object, vec![stream]);
+    object
+}
+
+#[test]
+fn jpeg_baseline_decodes() {
+    let bytes = write(jpeg_baseline_object(0), uids::JPEG_BASELINE8_BIT);
+    let decoded = decode_bytes(&bytes, &DecodeLimits::default()).unwrap();
     let near = |at: usize, value: u16| decoded.frame.samples()[at].abs_diff(value * 257) < 3 * 257;
     assert!(near(0, 30) && near(15, 220));
+}
+
+/// Half a radiograph must not pass for one. The marker of the end, two bytes, says nothing about pixels.
+#[test]
+fn compressed_images_that_are_cut_off_are_refused() {
+    let taken = |object: InMemDicomObject, syntax: &str| {
+        decode_bytes(&write(object, syntax), &DecodeLimits::default()).is_ok()
+    };
+    let cut_short = |stream: &[u8], cut: usize| {
+        let kept = stream.len().saturating_sub(cut);
+        object(|o| encapsulate(o, vec![stream[..kept].to_vec()]))
+    };
+    let jpeg_ls = jpeg_ls_stream();
+    for cut in (4..120).step_by(2) {
+        assert!(!taken(cut_short(&JPEG_2000_GREY, cut), uids::JPEG2000), "JPEG 2000 without {cut} bytes");
+        assert!(!taken(cut_short(&jpeg_ls, cut), uids::JPEGLS_LOSSLESS), "JPEG-LS without {cut} bytes");
+        assert!(!taken(jpeg_baseline_object(cut), uids::JPEG_BASELINE8_BIT), "JPEG without {cut} bytes");
+    }
 }
 
 #[test]
