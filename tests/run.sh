@@ -11,7 +11,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # command:package pairs; g++ compiles torch-sys.
 missing=
-for pair in mosquitto:mosquitto minisign:minisign g++:g++ storescu:dcmtk openssl:openssl dciodvfy:dicom3tools; do
+for pair in mosquitto:mosquitto minisign:minisign g++:g++ storescu:dcmtk openssl:openssl dciodvfy:dicom3tools Orthanc:orthanc-dicomweb socat:socat; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 [ -d /usr/lib/postgresql ] || missing="$missing postgresql"

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use e2e_tests::{
-    AgentSetup, CentralSetup, Device, Mosquitto, Postgres, StoreScp, phantom_dicom, python, python_command,
-    result, wait_for,
+    AgentSetup, CentralSetup, Device, Mosquitto, Orthanc, Postgres, StoreScp, phantom_dicom, python,
+    python_command, result, wait_for,
 };
 use shared::message::{Message, ResultEnvelope};
 
@@ -255,7 +255,7 @@ fn a_pacs_gets_valid_objects_once_however_often_it_was_away() {
     assert!(left[0]["reason"].as_str().unwrap().contains("Study Instance UID"));
     assert!(setup.run(&["pacs", "echo"]).status.success());
     assert!(central.stop().success());
-    verify(&setup, &scp, &[result(1), result(2), result(3)]);
+    verify(&setup, scp.dir(), &scp.objects(), &[result(1), result(2), result(3)]);
 }
 
 #[test]
@@ -276,14 +276,53 @@ fn a_pacs_behind_tls_gets_objects_from_whom_it_knows() {
     let device = Device::connect(broker.port(), "cart-1");
     device.publish(&result(1));
     wait_for("two objects", || (scp.objects().len() == 2).then_some(()));
-    verify(&setup, &scp, &[result(1)]);
+    verify(&setup, scp.dir(), &scp.objects(), &[result(1)]);
+    assert!(central.stop().success());
+}
+
+#[test]
+fn a_pacs_gets_the_same_objects_by_stow_rs_from_whom_it_knows() {
+    let broker = Mosquitto::start();
+    let mut pacs = Orthanc::reserved();
+    let file = |name: &str| pacs.dir().join(name).display().to_string();
+    let (ca, cert, key, secret) = (file("ca.pem"), file("cert.pem"), file("key.pem"), file("secret"));
+    std::fs::write(&secret, "secret\n").unwrap();
+    std::fs::write(file("wrong"), "guess\n").unwrap();
+    let section = |password: &str| {
+        format!(
+            "[pacs]\nurl = '{}'\nmax_retry_s = 1\nusername = 'central'\npassword_file = '{password}'\n",
+            pacs.url()
+        )
+    };
+    let known = format!("[pacs.tls]\nca = '{ca}'\ncert = '{cert}'\nkey = '{key}'\n");
+    let uncertified = setup(&broker, &format!("{}[pacs.tls]\nca = '{ca}'\n", section(&secret)));
+    let mistaken = setup(&broker, &format!("{}{known}", section(&file("wrong"))));
+    let setup = setup(&broker, &format!("{}{known}", section(&secret)));
+    let central = setup.start_and_connect();
+    let device = Device::connect(broker.port(), "cart-1");
+    device.publish(&result(1));
+    device.publish(&result(2));
+    wait_for("an attempt", || central.log().contains("not handed on").then_some(()));
+    pacs.launch();
+    wait_for("four objects", || (pacs.objects().len() == 4).then_some(()));
+    wait_for("nothing to wait", || setup.json(&["pacs", "list", "--json"]).is_empty().then_some(()));
+    verify(&setup, &pacs.dir().join("objects"), &pacs.objects(), &[result(1), result(2)]);
+    assert_eq!(setup.run(&["check"]).status.code(), Some(0));
+    for (stranger, says) in [(&uncertified, "no answer from PACS"), (&mistaken, "401")] {
+        let output = stranger.run(&["pacs", "echo"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        assert!(text.contains(says), "{text}");
+        assert!(!text.contains("guess") && !text.contains("secret"), "{text}");
+    }
+    assert!(!central.log().contains("secret"), "{}", central.log());
     assert!(central.stop().success());
 }
 
 /// With dciodvfy, highdicom and pycocotools.
-fn verify(setup: &CentralSetup, scp: &StoreScp, results: &[ResultEnvelope]) {
-    for object in scp.objects() {
-        let output = Command::new("dciodvfy").arg(&object).output().expect("dicom3tools is installed");
+fn verify(setup: &CentralSetup, folder: &Path, objects: &[PathBuf], results: &[ResultEnvelope]) {
+    for object in objects {
+        let output = Command::new("dciodvfy").arg(object).output().expect("dicom3tools is installed");
         let text = String::from_utf8_lossy(&output.stderr);
         let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("Error")).collect();
         assert!(errors.is_empty(), "{errors:#?}");
@@ -300,7 +339,7 @@ fn verify(setup: &CentralSetup, scp: &StoreScp, results: &[ResultEnvelope]) {
             path
         })
         .collect();
-    let mut arguments = vec![scp.dir().to_str().unwrap()];
+    let mut arguments = vec![folder.to_str().unwrap()];
     arguments.extend(files.iter().map(|f| f.to_str().unwrap()));
     let seen: BTreeMap<String, u64> =
         serde_json::from_str(&python("python/segmentation.py", &arguments)).unwrap();
@@ -323,7 +362,7 @@ fn from_the_agents_folder_to_the_pacs_and_the_fleets_table() {
     assert_eq!(listed.len(), 1);
     let id = listed[0]["result_id"].as_str().unwrap();
     let message = shown(&setup, id);
-    verify(&setup, &scp, std::slice::from_ref(&message));
+    verify(&setup, scp.dir(), &scp.objects(), std::slice::from_ref(&message));
 
     let device = wait_for("the device's health", || {
         let device = setup.json(&["devices", "--json"]).pop()?;

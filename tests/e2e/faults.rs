@@ -284,20 +284,24 @@ fn a_full_disk_refuses_images_and_loses_none() {
 
 #[test]
 fn an_image_that_came_while_nobody_listened_is_acknowledged_by_central_later() {
-    let mut broker = Mosquitto::start();
-    let chain = Chain::new(broker.port(), broker.port(), "");
-    let agent = chain.start_agent();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.dcm");
-    dicom_file(&path, &render(&PhantomParams::random(8, 300, 280)).unwrap().frame, "1.2.840.55.1");
-    assert_eq!(stored(&Unit::new(chain.dicom).store(&[], &[path])), 1);
-    wait_for("the delivery", || agent.log().contains("delivered").then_some(()));
-    broker.kill();
-    broker.launch();
-    let central = chain.central.start_and_connect();
-    chain.expect(&["1.2.840.55.1".to_owned()]);
-    assert!(agent.stop().success());
-    assert!(central.stop().success());
+    for wiped in [false, true] {
+        let mut broker = Mosquitto::start();
+        let chain = Chain::new(broker.port(), broker.port(), "");
+        let agent = chain.start_agent();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.dcm");
+        dicom_file(&path, &render(&PhantomParams::random(8, 300, 280)).unwrap().frame, "1.2.840.55.1");
+        assert_eq!(stored(&Unit::new(chain.dicom).store(&[], &[path])), 1);
+        wait_for("an attempt", || agent.log().contains("nobody listens").then_some(()));
+        if wiped {
+            broker.kill();
+            broker.launch();
+        }
+        let central = chain.central.start_and_connect();
+        chain.expect(&["1.2.840.55.1".to_owned()]);
+        assert!(agent.stop().success());
+        assert!(central.stop().success());
+    }
 }
 
 #[test]

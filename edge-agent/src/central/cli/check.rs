@@ -1,7 +1,7 @@
 use super::{CentralError, Common, print};
 use crate::central::config::CentralConfig;
 use crate::central::database::{Database, DatabaseError};
-use crate::central::pacs::scu::Association;
+use crate::central::pacs::echo;
 use crate::check::{Check, Report, broker};
 use crate::cli::check::table;
 use crate::exit_code::{Exit, ExitStatus};
@@ -27,9 +27,8 @@ async fn look(config: &CentralConfig) -> Report {
     let id = format!("{}-check", config.client_id());
     add("broker", Exit::Broker, broker::probe(&config.mqtt, &id).await);
     if let Some(pacs) = &config.pacs {
-        let found = format!("{} at {} answers", pacs.called_ae_title, pacs.address());
-        let echo = Association::echo(pacs).await;
-        add("PACS", Exit::Broker, echo.map(|()| found).map_err(|e| e.to_string()));
+        let found = echo(pacs).await;
+        add("PACS", Exit::Broker, found.map(|name| format!("{name} answers")).map_err(|e| e.to_string()));
     }
     report
 }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use super::config::CentralConfig;
 use super::database::{Database, DatabaseError};
-use super::pacs::scu::ScuError;
+use super::pacs::{PacsError, ScuError, StowError};
 use super::{daemon, watch};
 use crate::config::{ConfigError, LogConfig};
 use crate::exit_code::{Exit, ExitStatus};
@@ -101,7 +101,7 @@ enum CentralError {
     #[error(transparent)]
     Broker(#[from] PublishError),
     #[error(transparent)]
-    Pacs(#[from] ScuError),
+    Pacs(#[from] PacsError),
     #[error("the configuration has no `[pacs]`")]
     NoPacs,
     #[error("there is no result {0}")]
@@ -126,7 +126,11 @@ impl CentralError {
             Self::Config(error) => error.exit(),
             Self::Database(error) => error.exit(),
             Self::Broker(PublishError::Credentials(_))
-            | Self::Pacs(ScuError::Credentials(_))
+            | Self::Pacs(
+                PacsError::Scu(ScuError::Credentials(_))
+                | PacsError::Stow(StowError::Credentials(_))
+                | PacsError::Config(_),
+            )
             | Self::NoPacs => Exit::Config,
             Self::Broker(_) | Self::Pacs(_) => Exit::Broker,
             Self::NoResult(_) | Self::Export { .. } | Self::Radiograph(_) | Self::OtherImage => {

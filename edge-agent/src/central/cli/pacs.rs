@@ -4,7 +4,7 @@ use serde_json::json;
 use super::{CentralError, Common, plain, print, table, time};
 use crate::central::config::CentralConfig;
 use crate::central::database::HandOnState;
-use crate::central::pacs::scu::Association;
+use crate::central::pacs::echo;
 use crate::exit_code::Exit;
 
 #[derive(Debug, Subcommand)]
@@ -13,7 +13,7 @@ pub(super) enum PacsCommand {
     List(ListArgs),
     /// Try everything again now, skipped results too
     Retry(Common),
-    /// Ask the PACS whether it answers (C-ECHO)
+    /// Ask the PACS whether it answers (C-ECHO, or a search by QIDO-RS)
     Echo(Common),
 }
 
@@ -43,8 +43,7 @@ pub(super) async fn main(command: PacsCommand) -> Result<Exit, CentralError> {
         PacsCommand::Echo(common) => {
             let config = CentralConfig::load(&common.config)?;
             let pacs = config.pacs.ok_or(CentralError::NoPacs)?;
-            Association::echo(&pacs).await?;
-            print(&format!("{} at {} answers", pacs.called_ae_title, pacs.address()))?;
+            print(&format!("{} answers", echo(&pacs).await?))?;
             Ok(Exit::Ok)
         }
     }

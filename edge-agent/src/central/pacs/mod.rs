@@ -1,6 +1,7 @@
 //! From the database to a PACS: what is to be handed on waits in a table and is tried until it was taken.
 
-pub mod scu;
+mod scu;
+mod stow;
 
 use std::time::Duration;
 
@@ -10,10 +11,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::scu::{Association, ScuError};
-use super::config::PacsConfig;
+use self::scu::Association;
+pub use self::scu::ScuError;
+pub use self::stow::StowError;
+use super::config::{PacsConfig, PacsTarget};
 use super::database::{Claim, Database, DatabaseError};
 use super::dicom::{ObjectError, capture, segmentation};
+use crate::config::ValueError;
 
 /// Between two looks at the table when nobody rings.
 const LOOK: Duration = Duration::from_secs(5);
@@ -21,6 +25,20 @@ const LOOK: Duration = Duration::from_secs(5);
 const DATABASE_PAUSE: Duration = Duration::from_secs(5);
 /// First pause before a result is sent again; it doubles.
 const RETRY_MS: u64 = 2000;
+
+/// Why a PACS did not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum PacsError {
+    /// C-STORE.
+    #[error(transparent)]
+    Scu(#[from] ScuError),
+    /// STOW-RS.
+    #[error(transparent)]
+    Stow(#[from] StowError),
+    /// A configuration that was never validated.
+    #[error(transparent)]
+    Config(#[from] ValueError),
+}
 
 /// Hands results on.
 pub struct HandOns<'a> {
@@ -110,12 +128,41 @@ impl HandOns<'_> {
     }
 }
 
-/// Sends objects over one association.
-async fn send(pacs: &PacsConfig, objects: &[InMemDicomObject]) -> Result<(), ScuError> {
-    let mut association = Association::to_store(pacs).await?;
-    for object in objects {
-        association.store(object).await?;
+/// Asks whether a PACS answers, by C-ECHO or by a search. Gives its name for people.
+///
+/// # Errors
+/// [`PacsError`].
+pub async fn echo(pacs: &PacsConfig) -> Result<String, PacsError> {
+    let target = pacs.target()?;
+    match &target {
+        PacsTarget::Node(node) => Association::echo(pacs, node).await?,
+        PacsTarget::Web(url) => stow::probe(pacs, url).await?,
     }
-    association.release().await;
+    Ok(target.to_string())
+}
+
+/// Sends objects over one association or in one request.
+async fn send(pacs: &PacsConfig, objects: &[InMemDicomObject]) -> Result<(), PacsError> {
+    match pacs.target()? {
+        PacsTarget::Node(node) => {
+            let mut association = Association::to_store(pacs, &node).await?;
+            for object in objects {
+                association.store(object).await?;
+            }
+            association.release().await;
+        }
+        PacsTarget::Web(url) => stow::store(pacs, &url, objects).await?,
+    }
     Ok(())
+}
+
+/// An error with its causes: the libraries' own text stops at the first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
 }

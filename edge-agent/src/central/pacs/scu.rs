@@ -12,7 +12,8 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiat
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::central::config::PacsConfig;
+use super::chain;
+use crate::central::config::{PacsConfig, PacsNode};
 use crate::tls::{CredentialsError, client_config};
 
 /// Largest piece of a data set that is sent at once, whatever the PACS allows.
@@ -59,7 +60,7 @@ pub enum ScuError {
 }
 
 /// An association with a PACS.
-pub struct Association {
+pub(super) struct Association {
     inner: Link,
     timeout_s: u16,
     next_message: u16,
@@ -70,19 +71,24 @@ impl Association {
     ///
     /// # Errors
     /// [`ScuError`].
-    pub async fn to_store(pacs: &PacsConfig) -> Result<Self, ScuError> {
+    pub(super) async fn to_store(pacs: &PacsConfig, node: &PacsNode) -> Result<Self, ScuError> {
         let classes = [
             (pacs.segmentation, uids::SEGMENTATION_STORAGE),
             (pacs.secondary_capture, uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
         ];
-        Self::open(pacs, classes.into_iter().filter_map(|(wanted, class)| wanted.then_some(class))).await
+        Self::open(pacs, node, classes.into_iter().filter_map(|(wanted, class)| wanted.then_some(class)))
+            .await
     }
 
-    async fn open(pacs: &PacsConfig, classes: impl Iterator<Item = &'static str>) -> Result<Self, ScuError> {
+    async fn open(
+        pacs: &PacsConfig,
+        node: &PacsNode,
+        classes: impl Iterator<Item = &'static str>,
+    ) -> Result<Self, ScuError> {
         let patience = Duration::from_secs(pacs.timeout_s.into());
         let mut options = ClientAssociationOptions::new()
-            .calling_ae_title(pacs.calling_ae_title.as_str())
-            .called_ae_title(pacs.called_ae_title.as_str())
+            .calling_ae_title(node.calling_ae_title.as_str())
+            .called_ae_title(node.called_ae_title.as_str())
             .connection_timeout(patience)
             .read_timeout(patience)
             .write_timeout(patience);
@@ -90,13 +96,13 @@ impl Association {
             let syntaxes = vec![EXPLICIT_VR_LITTLE_ENDIAN.uid(), IMPLICIT_VR_LITTLE_ENDIAN.uid()];
             options = options.with_presentation_context(class, syntaxes);
         }
-        let address = pacs.address();
+        let address = node.address();
         let establish = async {
             Ok::<_, ScuError>(match &pacs.tls {
                 None => options.establish_with_async(&address).await.map(|a| Link::Plain(Box::new(a))),
                 Some(files) => {
                     let tls = client_config("pacs.tls", files)?;
-                    let options = options.tls_config(tls).server_name(&pacs.host);
+                    let options = options.tls_config(tls).server_name(&node.host);
                     options.establish_with_async_tls(&address).await.map(|a| Link::Tls(Box::new(a)))
                 }
             })
@@ -112,7 +118,7 @@ impl Association {
     ///
     /// # Errors
     /// [`ScuError`]; the association must not be used again.
-    pub async fn store(&mut self, object: &InMemDicomObject) -> Result<(), ScuError> {
+    pub(super) async fn store(&mut self, object: &InMemDicomObject) -> Result<(), ScuError> {
         let uid = |tag| {
             let element = object.element(tag).map_err(|e| ScuError::Write(e.to_string()))?;
             element
@@ -155,8 +161,8 @@ impl Association {
     ///
     /// # Errors
     /// [`ScuError`].
-    pub async fn echo(pacs: &PacsConfig) -> Result<(), ScuError> {
-        let mut association = Self::open(pacs, std::iter::once(uids::VERIFICATION)).await?;
+    pub(super) async fn echo(pacs: &PacsConfig, node: &PacsNode) -> Result<(), ScuError> {
+        let mut association = Self::open(pacs, node, std::iter::once(uids::VERIFICATION)).await?;
         let context = association.inner.presentation_contexts().first().map(|c| c.id);
         let id = context.ok_or_else(|| ScuError::NotTaken("C-ECHO".into()))?;
         let command = [
@@ -172,7 +178,7 @@ impl Association {
     }
 
     /// Takes leave; whether the PACS answers is of no consequence.
-    pub async fn release(self) {
+    pub(super) async fn release(self) {
         let patience = Duration::from_secs(self.timeout_s.into());
         let _ = timeout(patience, self.inner.release()).await;
     }
@@ -309,15 +315,4 @@ fn text(tag: Tag, value: &str) -> InMemElement {
 
 fn word(tag: Tag, value: u16) -> InMemElement {
     InMemElement::new(tag, VR::US, PrimitiveValue::from(value))
-}
-
-/// An error with its causes: the libraries' own text stops at the first.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

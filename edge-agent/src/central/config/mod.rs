@@ -1,13 +1,17 @@
 //! The configuration: one TOML file, every key typed, unknown keys refused; paths may be relative to the folder of
 //! the file. A file needs `instance`, `[mqtt] host` and `[database] url`.
 
+mod pacs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use shared::topic::Slug;
 
-use crate::config::{AeTitle, ConfigError, LogConfig, MqttConfig, TlsConfig, ValueError, range};
+use crate::config::{ConfigError, LogConfig, MqttConfig, TlsConfig, ValueError, range};
+
+pub use pacs::{PacsConfig, PacsNode, PacsTarget};
 
 /// Everything that differs between two central servers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -58,37 +62,6 @@ pub struct DatabaseConfig {
     pub max_set_aside: u32,
 }
 
-/// A PACS that takes what central makes of results.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PacsConfig {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port. Default 104.
-    #[serde(default = "default_dicom_port")]
-    pub port: u16,
-    /// Its AE title.
-    pub called_ae_title: AeTitle,
-    /// Ours. Default `CHEXSEG`.
-    #[serde(default = "default_ae_title")]
-    pub calling_ae_title: AeTitle,
-    /// Whether a DICOM Segmentation is sent. Default true.
-    #[serde(default = "yes")]
-    pub segmentation: bool,
-    /// Whether a Secondary Capture picture of the masks is sent. Default true.
-    #[serde(default = "yes")]
-    pub secondary_capture: bool,
-    /// Seconds until a silent PACS is given up, 1 to 600. Default 30.
-    #[serde(default = "default_pacs_timeout")]
-    pub timeout_s: u16,
-    /// Encryption and our certificate. Default: none, as most PACS speak.
-    #[serde(default)]
-    pub tls: Option<TlsConfig>,
-    /// Longest pause before a result that was not taken is sent again in seconds, 1 to 86 400. Default 3600.
-    #[serde(default = "default_max_retry")]
-    pub max_retry_s: u32,
-}
-
 /// What `database.url` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseUrl {
@@ -133,7 +106,7 @@ impl CentralConfig {
         let anchor = |path: &mut PathBuf| *path = folder.join(&*path);
         self.mqtt.paths().for_each(anchor);
         self.database.paths().for_each(anchor);
-        self.pacs.iter_mut().flat_map(|pacs| pacs.tls.iter_mut()).flat_map(files).for_each(anchor);
+        self.pacs.iter_mut().flat_map(PacsConfig::paths).for_each(anchor);
         if let Some(file) = self.database.url.strip_prefix(SQLITE).filter(|file| !file.is_empty()) {
             self.database.url = format!("{SQLITE}{}", folder.join(file).display());
         }
@@ -181,27 +154,6 @@ impl DatabaseConfig {
     }
 }
 
-impl PacsConfig {
-    /// `host:port`.
-    pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    fn validate(&self) -> Result<(), ValueError> {
-        if self.host.is_empty() || self.host.contains(['/', ' ', '@']) {
-            return Err(problem("pacs.host", &format!("'{}'", self.host), "give a host name or address"));
-        }
-        range("pacs.port", u64::from(self.port), 1, 65_535)?;
-        range("pacs.timeout_s", u64::from(self.timeout_s), 1, 600)?;
-        range("pacs.max_retry_s", u64::from(self.max_retry_s), 1, 86_400)?;
-        pair(self.tls.as_ref(), "pacs.tls.cert", "pacs.tls.key")?;
-        if !self.segmentation && !self.secondary_capture {
-            return Err(problem("pacs.segmentation", "false", "send at least one kind, or remove `[pacs]`"));
-        }
-        Ok(())
-    }
-}
-
 impl Default for SubscriptionConfig {
     fn default() -> Self {
         Self { group: "central".parse().expect("a valid name"), session_expiry_s: 7 * 24 * 3600 }
@@ -227,26 +179,6 @@ fn problem(key: &'static str, found: &str, remedy: &str) -> ValueError {
 
 fn default_set_aside() -> u32 {
     1000
-}
-
-fn default_dicom_port() -> u16 {
-    104
-}
-
-fn default_ae_title() -> AeTitle {
-    "CHEXSEG".parse().expect("seven capital letters are an AE title")
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_pacs_timeout() -> u16 {
-    30
-}
-
-fn default_max_retry() -> u32 {
-    3600
 }
 
 #[cfg(test)]
@@ -281,7 +213,14 @@ mod tests {
         let (shown, pacs) = (config.pacs.unwrap(), least.pacs.unwrap());
         assert_eq!(
             shown,
-            PacsConfig { host: shown.host.clone(), called_ae_title: shown.called_ae_title.clone(), ..pacs }
+            PacsConfig {
+                host: shown.host.clone(),
+                called_ae_title: shown.called_ae_title.clone(),
+                // They are what they are without them.
+                port: Some(104),
+                calling_ae_title: Some("CHEXSEG".parse().unwrap()),
+                ..pacs
+            }
         );
     }
 
@@ -306,6 +245,26 @@ mod tests {
                     "{LEAST}[pacs]\nhost = 'h'\ncalled_ae_title = 'A'\n[pacs.tls]\nca = 'a'\ncert = 'c'\n"
                 ),
                 "`pacs.tls.key`",
+            ),
+            (format!("{LEAST}[pacs]\nhost = 'h'\n"), "`pacs.called_ae_title`"),
+            (format!("{LEAST}[pacs]\nsegmentation = true\n"), "`url` for STOW-RS"),
+            (format!("{LEAST}[pacs]\nhost = 'h'\nurl = 'http://h'\n"), "beside `pacs.host`"),
+            (
+                format!("{LEAST}[pacs]\nhost = 'h'\ncalled_ae_title = 'A'\ntoken_file = 't'\n"),
+                "`pacs.token_file`",
+            ),
+            (format!("{LEAST}[pacs]\nurl = 'http://h'\nport = 104\n"), "`pacs.port`"),
+            (format!("{LEAST}[pacs]\nurl = 'https://h/dicom-web'\n"), "`[pacs.tls]`"),
+            (format!("{LEAST}[pacs]\nurl = 'http://me:secret@h'\n"), "`pacs.username`"),
+            (format!("{LEAST}[pacs]\nurl = 'dicom.example'\n"), "https://HOST/PATH"),
+            (format!("{LEAST}[pacs]\nurl = 'ftp://h'\n"), "https://HOST/PATH"),
+            (format!("{LEAST}[pacs]\nurl = 'http://h/studies?limit=1'\n"), "with a query"),
+            (format!("{LEAST}[pacs]\nurl = 'http://h'\nusername = 'me'\n"), "`pacs.password_file`"),
+            (
+                format!(
+                    "{LEAST}[pacs]\nurl = 'http://h'\nusername = 'me'\npassword_file = 'p'\ntoken_file = 't'\n"
+                ),
+                "not both",
             ),
         ] {
             let error = load(&text).unwrap_err();
