@@ -63,6 +63,15 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
+/// A password or token: the first line of a file.
+pub(crate) fn secret(key: &str, path: &Path) -> Result<String, CredentialsError> {
+    let text = std::fs::read_to_string(path).map_err(|e| bad(key.to_owned(), path, e.to_string()))?;
+    match text.lines().next() {
+        Some(line) if !line.trim().is_empty() => Ok(line.to_owned()),
+        _ => Err(bad(key.to_owned(), path, "its first line is empty".into())),
+    }
+}
+
 fn authorities(key: &str, path: &Path) -> Result<RootCertStore, CredentialsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(key, path)? {

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,12 +72,13 @@ impl Orthanc {
             ("/usr/sbin/Orthanc", vec!["orthanc.json".to_owned()], inner),
             ("socat", vec![terminator, format!("tcp:127.0.0.1:{inner}")], port),
         ] {
+            let log = File::create(self.dir.path().join("log")).expect("a folder of ours");
             let process = Command::new(program)
                 .args(arguments)
                 .current_dir(self.dir.path())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
+                .stderr(log)
                 .spawn()
                 .unwrap_or_else(|e| panic!("{program}: {e}; tests/run.sh installs it"));
             self.processes.push(process);

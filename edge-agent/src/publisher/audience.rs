@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -6,8 +7,11 @@ use uuid::Uuid;
 
 /// First pause before another result is tried on a broker that knows no subscriber to results; it doubles.
 const FIRST: Duration = Duration::from_millis(250);
-/// The longest: as long as central may be back without getting results.
-const LONGEST: Duration = Duration::from_secs(15);
+/// The longest, but for jitter of up to as much again: so long may central be back without getting results, and so often goes
+/// one out for nothing while it is away.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Results tried in vain whose acknowledgement would be noticed.
+const REMEMBERED: usize = 8;
 
 /// Whether anybody hears results, as far as the broker of one connection tells (MQTT 5 section 3.4.2.1, reason code 0x10).
 ///
@@ -20,8 +24,8 @@ pub(super) struct Audience {
 }
 
 struct Silence {
-    /// The result that was tried first.
-    first: Uuid,
+    /// The results that were tried last.
+    tried: VecDeque<Uuid>,
     until: Instant,
     pauses: ExponentialBackoff,
 }
@@ -37,20 +41,20 @@ impl Audience {
         if !self.believed {
             return false;
         }
-        let (first, mut pauses) = match self.silence.take() {
-            Some(silence) => (silence.first, silence.pauses),
-            None => {
-                tracing::warn!("nobody listens to results: they wait until central does");
-                let pauses = ExponentialBuilder::default()
-                    .with_min_delay(FIRST)
-                    .with_max_delay(LONGEST)
-                    .with_jitter()
-                    .without_max_times();
-                (result, pauses.build())
-            }
-        };
-        let until = Instant::now() + pauses.next().unwrap_or(LONGEST);
-        self.silence = Some(Silence { first, until, pauses });
+        let silence = self.silence.get_or_insert_with(|| {
+            tracing::warn!("nobody listens to results: they wait until central does");
+            let pauses = ExponentialBuilder::default()
+                .with_min_delay(FIRST)
+                .with_max_delay(LONGEST)
+                .with_jitter()
+                .without_max_times();
+            Silence { tried: VecDeque::new(), until: Instant::now(), pauses: pauses.build() }
+        });
+        silence.tried.push_back(result);
+        if silence.tried.len() > REMEMBERED {
+            silence.tried.pop_front();
+        }
+        silence.until = Instant::now() + silence.pauses.next().unwrap_or(LONGEST);
         true
     }
 
@@ -61,14 +65,14 @@ impl Audience {
         }
     }
 
-    /// The result that was tried in vain first and how long the outbox still waits, if it does.
-    pub(super) fn rest(&self) -> Option<(Uuid, Duration)> {
+    /// The results that were tried in vain and how long the outbox still waits, if it does.
+    pub(super) fn rest(&self) -> Option<(Vec<Uuid>, Duration)> {
         let silence = self.silence.as_ref()?;
         let left = silence.until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some((silence.first, left))
+        (!left.is_zero()).then(|| (silence.tried.iter().copied().collect(), left))
     }
 
-    /// Central acknowledged the result that nobody was said to hear.
+    /// Central acknowledged a result that nobody was said to hear.
     pub(super) fn disprove(&mut self) {
         tracing::info!("central hears results that the broker counts no subscriber for");
         (self.silence, self.believed) = (None, false);

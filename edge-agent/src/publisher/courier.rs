@@ -192,8 +192,8 @@ impl Courier {
         audience: &mut Audience,
     ) -> Result<Option<Duration>, PublishError> {
         let _step = self.vitals.progress.courier.begin();
-        if let Some((first, left)) = audience.rest() {
-            match self.store.run(move |s| s.is_queued(first)).await {
+        if let Some((tried, left)) = audience.rest() {
+            match self.store.run(move |s| s.all_queued(&tried)).await {
                 Ok(false) => audience.disprove(),
                 Ok(true) | Err(_) => return Ok(Some(left)),
             }
@@ -240,7 +240,7 @@ impl Courier {
         }
         let message = Outbound::encoded(Channel::Result, payload, ResultEnvelope::CONTENT_TYPE);
         match link.send(message).await {
-            Ok(Taken::Over) => audience.heard(),
+            Ok(Taken::Accepted) => audience.heard(),
             Ok(Taken::Unheard) if self.require_ack => {
                 if audience.unheard(result_id) {
                     return Ok(self.store.run(move |s| s.await_audience(result_id)).await);

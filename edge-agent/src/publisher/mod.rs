@@ -50,7 +50,7 @@ pub trait Link: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It is on its way, as far as anybody tells.
-    Over,
+    Accepted,
     /// The broker has it and knows nobody to give it to.
     Unheard,
 }

@@ -9,7 +9,6 @@
 //!   for ever again.
 //! - A link on which nothing is heard for [`SILENT_KEEP_ALIVES`] keep-alives is given up from outside.
 
-use std::fs;
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
@@ -27,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::inbox::{Inbound, Request};
 use super::{Assurance, Link, Outbound, PublishError, Publisher, Taken};
 use crate::config::MqttConfig;
-use crate::tls::{self, CredentialsError};
+use crate::tls;
 
 /// Keep-alives without any packet from the broker after which a link is given up. rumqttc itself gives up
 /// after two in the good case.
@@ -116,12 +115,7 @@ pub fn connect_options(config: &MqttConfig, client_id: &str) -> Result<MqttOptio
         .set_max_packet_size(Some(config.max_packet_bytes))
         .set_outgoing_inflight_upper_limit(INFLIGHT);
     if let (Some(username), Some(path)) = (&config.username, &config.password_file) {
-        let text = fs::read_to_string(path).map_err(|e| CredentialsError {
-            key: "mqtt.password_file".into(),
-            path: path.clone(),
-            reason: e.to_string(),
-        })?;
-        options.set_credentials(username, text.lines().next().unwrap_or_default());
+        options.set_credentials(username, tls::secret("mqtt.password_file", path)?);
     }
     if let Some(tls) = &config.tls {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls::client_config(
@@ -269,11 +263,11 @@ impl MqttLink {
             .await
             .map_err(|_| gone())?;
         if qos == QoS::AtMostOnce {
-            return Ok(Taken::Over);
+            return Ok(Taken::Accepted);
         }
         let ack = self.pubacks.recv().await.ok_or_else(gone)?;
         match ack.reason {
-            PubAckReason::Success => Ok(Taken::Over),
+            PubAckReason::Success => Ok(Taken::Accepted),
             PubAckReason::NoMatchingSubscribers => Ok(Taken::Unheard),
             reason => Err(PublishError::Refused { channel, reason: format!("{reason:?}") }),
         }

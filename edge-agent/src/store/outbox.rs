@@ -190,24 +190,30 @@ impl Store {
         self.set_due(result_id, retry_ms, true)
     }
 
-    /// The broker has the result and nobody to give it to, which is no fault of the result's: it is due again, and earlier
-    /// sendings count for nothing but its being a replay.
+    /// The broker had nobody to give the result to, which is no fault of the result's: it is due again as if that had not
+    /// happened, but as a replay.
     ///
     /// # Errors
     /// If the database fails.
     pub fn await_audience(&self, result_id: Uuid) -> Result<(), StoreError> {
-        let change = "UPDATE outbox SET due_at = 0, delivered = 1, attempts = 1 WHERE result_id = ?1";
+        let change = "UPDATE outbox SET due_at = 0, attempts = 1 WHERE result_id = ?1";
         self.db().execute(change, [result_id.as_bytes()]).map_err(sql("postpone a result"))?;
         Ok(())
     }
 
-    /// Whether a result waits, for the broker or for central's word.
+    /// Whether all these results wait, for the broker or for central's word.
     ///
     /// # Errors
     /// If the database fails.
-    pub fn is_queued(&self, result_id: Uuid) -> Result<bool, StoreError> {
+    pub fn all_queued(&self, results: &[Uuid]) -> Result<bool, StoreError> {
+        let db = self.db();
         let query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE result_id = ?1)";
-        self.db().query_row(query, [result_id.as_bytes()], |row| row.get(0)).map_err(sql("find a result"))
+        for result in results {
+            if !db.query_row(query, [result.as_bytes()], |row| row.get(0)).map_err(sql("find a result"))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The broker refused the result: let others pass and try again after `retry_ms`.

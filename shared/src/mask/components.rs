@@ -3,7 +3,7 @@ use super::grid::each_run;
 
 /// Clears every 8-connected component of fewer than `min_area` pixels, and every one that has less than `min_share` (0 to 1) of
 /// the largest one's.
-pub fn remove_small_components(mask: &mut Mask, min_area: usize, min_share: f64) {
+pub fn remove_small_components(mask: &mut Mask, min_area: usize, min_share: f32) {
     if min_area <= 1 && min_share <= 0.0 {
         return;
     }
@@ -27,8 +27,7 @@ pub fn remove_small_components(mask: &mut Mask, min_area: usize, min_share: f64)
         areas[forest.root(i)] += run.end - run.start;
     }
     let largest = areas.iter().copied().max().unwrap_or(0);
-    // As numbers, so that a component as large as its share is kept whatever rounding does to an integer limit.
-    let too_small = |area: usize| area < min_area || (area as f64) < min_share * largest as f64;
+    let too_small = |area: usize| area < min_area || (area as f32) < min_share * largest as f32;
     for (i, run) in runs.iter().enumerate() {
         if too_small(areas[forest.root(i)]) {
             mask.row_mut(run.row)[run.start..run.end].fill(0);
@@ -117,6 +116,10 @@ mod tests {
         };
         // Of 8, 2, 1 and 1 pixels.
         assert_eq!([0.0, 0.125, 0.13, 0.25, 0.26, 1.0].map(left), [12, 12, 10, 10, 8, 8]);
+        let mut tenths = parse(&["##########", "..........", "###......."]);
+        let whole = tenths.clone();
+        remove_small_components(&mut tenths, 0, 0.3);
+        assert_eq!(tenths, whole);
         let mut none = Mask::empty(3, 4);
         remove_small_components(&mut none, 0, 1.0);
         assert!(none.is_empty());
@@ -125,7 +128,7 @@ mod tests {
     proptest! {
         /// Against a flood fill.
         #[test]
-        fn agrees_with_flood_fill(cells in proptest::collection::vec(any::<bool>(), 12 * 9), min in 0_usize..12, share in 0.0..=1.0_f64) {
+        fn agrees_with_flood_fill(cells in proptest::collection::vec(any::<bool>(), 12 * 9), min in 0_usize..12, share in 0.0..=1.0_f32) {
             let original = Mask::from_fn(12, 9, |r, c| cells[r * 9 + c]);
             let mut fast = original.clone();
             remove_small_components(&mut fast, min, share);
@@ -152,8 +155,8 @@ mod tests {
                 }
                 components.push(component);
             }
-            let largest = components.iter().map(Vec::len).max().unwrap_or(0) as f64;
-            let small = |c: &Vec<usize>| c.len() < min || (c.len() as f64) < share * largest;
+            let largest = components.iter().map(Vec::len).max().unwrap_or(0) as f32;
+            let small = |c: &Vec<usize>| c.len() < min || (c.len() as f32) < share * largest;
             components.into_iter().filter(small).flatten().for_each(|i| slow.set(i / 9, i % 9, false));
             prop_assert_eq!(fast, slow);
         }

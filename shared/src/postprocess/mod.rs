@@ -145,7 +145,7 @@ pub fn segment(
             }
             let mut mask = sampler.threshold(plane, spec.temperature * logit(spec.threshold));
             let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
-            remove_small_components(&mut mask, least, f64::from(spec.min_part_fraction));
+            remove_small_components(&mut mask, least, spec.min_part_fraction);
             Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane) / spec.temperature) })
         })
         .collect()

@@ -239,6 +239,11 @@ mod tests {
                 ),
                 "at least one kind",
             ),
+            (
+                format!("{LEAST}[pacs]\nurl = 'http://h'\nusername = 'a:b'\npassword_file = 'p'\n"),
+                "with a colon",
+            ),
+            (format!("{LEAST}[pacs]\nurl = 'http://h'\ntoken_file = 't'\n"), "write https"),
             (format!("{LEAST}password_file = 'x'\n"), "for PostgreSQL"),
             (
                 format!(

@@ -41,7 +41,7 @@ pub struct PacsConfig {
     /// Whether a Secondary Capture picture of the masks is sent. Default true.
     #[serde(default = "yes")]
     pub secondary_capture: bool,
-    /// Seconds until a silent PACS is given up, 1 to 600. Default 30.
+    /// Seconds until a silent PACS is given up, 1 to 600; over STOW-RS a request has a second more for every 64 KiB. Default 30.
     #[serde(default = "default_timeout")]
     pub timeout_s: u16,
     /// Encryption and our certificate; an `https` URL needs it. Default: none, as most PACS speak.
@@ -169,16 +169,25 @@ impl PacsConfig {
         }
         match (&self.username, &self.password_file, &self.token_file) {
             (Some(_), None, _) => {
-                Err(problem("pacs.password_file", "absent", "give it beside `pacs.username`"))
+                return Err(problem("pacs.password_file", "absent", "give it beside `pacs.username`"));
             }
             (None, Some(_), _) => {
-                Err(problem("pacs.username", "absent", "give it beside `pacs.password_file`"))
+                return Err(problem("pacs.username", "absent", "give it beside `pacs.password_file`"));
             }
             (Some(_), _, Some(_)) => {
-                Err(problem("pacs.token_file", "given", "give it or a password, not both"))
+                return Err(problem("pacs.token_file", "given", "give it or a password, not both"));
             }
-            _ => Ok(uri),
+            (Some(name), ..) if name.contains(':') => {
+                return Err(problem("pacs.username", "a name with a colon", "HTTP allows none in it"));
+            }
+            _ => {}
         }
+        let secret = self.password_file.is_some() || self.token_file.is_some();
+        let here = ["localhost", "127.0.0.1", "[::1]"].contains(&authority.host());
+        if secret && !here && uri.scheme_str() == Some("http") {
+            return bad("http", "write https: whoever listens would get the password or token");
+        }
+        Ok(uri)
     }
 
     pub(super) fn validate(&self) -> Result<(), ValueError> {

@@ -151,8 +151,9 @@ impl Association {
         self.send(id, PDataValueType::Command, &encode(command)?).await?;
         self.send(id, PDataValueType::Data, &data).await?;
         match self.status().await? {
-            // Success and the warnings of PS3.4 table B.2-1.
-            0x0000 | 0xB000 | 0xB006 | 0xB007 => Ok(()),
+            // Success, the warnings of PS3.4 table B.2-1, and "Duplicate SOP Instance" (PS3.7 annex C): UIDs follow from what is
+            // stored, so that the PACS has this very object.
+            0x0000 | 0xB000 | 0xB006 | 0xB007 | 0x0111 => Ok(()),
             status => Err(ScuError::Refused(status)),
         }
     }

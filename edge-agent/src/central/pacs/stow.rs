@@ -1,17 +1,16 @@
 //! STOW-RS as a user agent: the objects of a result in one request (PS3.18 section 10.5, Store Transaction).
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
@@ -21,16 +20,24 @@ use uuid::Uuid;
 
 use crate::central::config::PacsConfig;
 use crate::central::dicom::{ObjectError, file};
-use crate::tls::{CredentialsError, client_config};
+use crate::tls::{CredentialsError, client_config, secret};
 
 /// More than any answer takes.
 const MAX_ANSWER: usize = 1 << 20;
-/// Bytes that a working network takes in a second, at the least: a request has this time beside the PACS's patience.
+/// Bytes that a working network takes in a second, at the least: so much longer than `timeout_s` a request may take.
 const SLOWEST: usize = 64 << 10;
+/// The most seconds for a request: well below the time after which another instance takes a result for abandoned.
+const LONGEST_S: u64 = 600;
 const DICOM_JSON: &str = "application/dicom+json";
-/// Failed SOP Sequence and Failure Reason of the answer (PS3.18 section 10.5.3, PS3.3 table C.12-1), as DICOM JSON names them.
-const FAILED_SOP_SEQUENCE: &str = "00081198";
+/// What an answer holds (PS3.18 section 10.5.3.2, Store Instances Response Module), as DICOM JSON names it: Referenced SOP
+/// Sequence of what was stored, Failed SOP Sequence and Other Failures Sequence of what was not.
+const STORED: &str = "00081199";
+const FAILED: [&str; 2] = ["00081198", "0008119A"];
+const INSTANCE: &str = "00081155";
 const FAILURE_REASON: &str = "00081197";
+/// Failure Reasons of one who has an object of this UID: 0x0111 of PS3.7 annex C, and the one of Azure's DICOM service. UIDs
+/// follow from what is stored, so that it has this very object.
+const DUPLICATE: [u64; 2] = [0x0111, 0xB00E];
 
 /// Why a PACS did not take something.
 #[derive(Debug, thiserror::Error)]
@@ -59,22 +66,22 @@ pub enum StowError {
     #[error("the PACS answered {0}: check `pacs.username` and `pacs.password_file`, or `pacs.token_file`")]
     Unknown(StatusCode),
     /// It refused all objects or some.
-    #[error("the PACS refused {objects} objects with reason {reason:#06x}")]
+    #[error("the PACS refused {objects} of the objects, with Failure Reason {reason:#06x}")]
     Refused {
         /// How many.
         objects: usize,
         /// The first one's Failure Reason (PS3.18 table I.2-2), 0 if it gives none.
         reason: u64,
     },
-    /// Another answer that does not mean that all were stored.
-    #[error("the PACS answered {0}")]
+    /// Another answer that does not say that all were stored.
+    #[error("the PACS answered {0} and did not name all objects as stored; check `pacs.url`")]
     Status(StatusCode),
 }
 
-/// Stores objects; warnings count as success.
+/// Stores objects; warnings count as success, and so does an object that the PACS has.
 ///
 /// # Errors
-/// [`StowError`]; some objects may be stored then, and storing them again is harmless.
+/// [`StowError`]; some objects may be stored then.
 pub(super) async fn store(
     pacs: &PacsConfig,
     url: &Uri,
@@ -88,21 +95,28 @@ pub(super) async fn store(
         .header(CONTENT_TYPE, format!("multipart/related; type=\"application/dicom\"; boundary={boundary}"))
         .header(ACCEPT, DICOM_JSON);
     let (status, answer) = exchange(pacs, request, multipart(&boundary, &files)).await?;
-    judge(status, &answer)
+    let sent = objects.iter().map(instance).collect::<Result<Vec<_>, _>>()?;
+    judge(status, &answer, &sent)
 }
 
-/// Asks for any study (QIDO-RS, PS3.18 section 10.6), as what stores may not be asked anything.
+/// The SOP Instance UID.
+fn instance(object: &InMemDicomObject) -> Result<String, ObjectError> {
+    let uid = object.element(tags::SOP_INSTANCE_UID).map_err(|e| ObjectError::Write(e.to_string()))?;
+    let text = uid.to_str().map_err(|e| ObjectError::Write(e.to_string()))?;
+    Ok(text.trim_end_matches('\0').to_owned())
+}
+
+/// Asks for any study (QIDO-RS, PS3.18 section 10.6): what stores is changed by being tried.
 ///
 /// # Errors
-/// [`StowError`] if nobody answers, does not know us, or fails. One who does not search answers all the same.
+/// [`StowError`] if nobody answers, does not know us, or has nothing there. One who stores and does not search is fine.
 pub(super) async fn probe(pacs: &PacsConfig, url: &Uri) -> Result<(), StowError> {
     let request =
         Request::builder().method(Method::GET).uri(at(url, "/studies?limit=1")?).header(ACCEPT, DICOM_JSON);
-    match exchange(pacs, request, Vec::new()).await? {
-        (status, _) if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
-            Err(StowError::Status(status))
-        }
-        _ => Ok(()),
+    match exchange(pacs, request, Vec::new()).await?.0 {
+        status if status.is_success() => Ok(()),
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(()),
+        status => Err(StowError::Status(status)),
     }
 }
 
@@ -123,22 +137,25 @@ fn multipart(boundary: &str, files: &[Vec<u8>]) -> Vec<u8> {
     body
 }
 
-/// What an answer means (PS3.18 table 10.5.3-1).
-fn judge(status: StatusCode, answer: &[u8]) -> Result<(), StowError> {
-    let answer: Option<Value> = serde_json::from_slice(answer).ok();
+/// What an answer means (PS3.18 table 10.5.3-1). Success is that each object is named as stored: others than the PACS answer
+/// too, such as a proxy with a page to log in.
+fn judge(status: StatusCode, answer: &[u8], sent: &[String]) -> Result<(), StowError> {
+    if status == StatusCode::OK && answer.is_empty() {
+        return Ok(());
+    }
+    let answer: Value = serde_json::from_slice(answer).map_err(|_| StowError::Status(status))?;
     // A data set, or an array of one.
-    let answer = answer.map(|found| if found.is_array() { found[0].clone() } else { found });
-    let failed = answer.as_ref().and_then(|found| found[FAILED_SOP_SEQUENCE]["Value"].as_array());
-    if let Some(failed) = failed.filter(|failed| !failed.is_empty()) {
-        let reason = failed[0][FAILURE_REASON]["Value"][0].as_u64().unwrap_or(0);
-        return Err(StowError::Refused { objects: failed.len(), reason });
+    let answer = if answer.is_array() { &answer[0] } else { &answer };
+    let items = |sequence: &str| answer[sequence]["Value"].as_array().map_or(&[][..], Vec::as_slice);
+    let reason = |item: &Value| item[FAILURE_REASON]["Value"][0].as_u64().unwrap_or(0);
+    let instance = |item: &Value| item[INSTANCE]["Value"][0].as_str().map(str::to_owned);
+    let (had, refused): (Vec<&Value>, Vec<&Value>) =
+        FAILED.iter().flat_map(|name| items(name)).partition(|item| DUPLICATE.contains(&reason(item)));
+    if let Some(first) = refused.first() {
+        return Err(StowError::Refused { objects: refused.len(), reason: reason(first) });
     }
-    match status {
-        StatusCode::OK => Ok(()),
-        // Warnings at most, if it says so.
-        StatusCode::ACCEPTED if answer.is_some() => Ok(()),
-        status => Err(StowError::Status(status)),
-    }
+    let kept: Vec<String> = items(STORED).iter().chain(had).filter_map(instance).collect();
+    if sent.iter().all(|uid| kept.contains(uid)) { Ok(()) } else { Err(StowError::Status(status)) }
 }
 
 /// Sends a request and reads the answer.
@@ -150,20 +167,24 @@ async fn exchange(
     if let Some(authorization) = authorization(pacs)? {
         request = request.header(AUTHORIZATION, authorization);
     }
-    let seconds = u64::from(pacs.timeout_s) + (body.len() / SLOWEST) as u64;
+    let patience = Duration::from_secs(pacs.timeout_s.into());
+    let seconds = (u64::from(pacs.timeout_s) + (body.len() / SLOWEST) as u64).min(LONGEST_S);
     let request = request.body(Full::from(body)).map_err(|e| StowError::Url(e.to_string()))?;
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(patience));
     let answer = async {
         match &pacs.tls {
             Some(files) => {
+                tcp.enforce_http(false);
                 let config = client_config("pacs.tls", files)?;
-                let https: HttpsConnector<HttpConnector> = HttpsConnectorBuilder::new()
+                let https = HttpsConnectorBuilder::new()
                     .with_tls_config((*config).clone())
                     .https_only()
                     .enable_http1()
-                    .build();
+                    .wrap_connector(tcp);
                 answer(https, request).await
             }
-            None => answer(HttpConnector::new(), request).await,
+            None => answer(tcp, request).await,
         }
     };
     let (status, answer) =
@@ -189,21 +210,15 @@ async fn answer(
 
 /// Basic (RFC 7617) or Bearer (RFC 6750) credentials; files are read each time, for tokens are renewed.
 fn authorization(pacs: &PacsConfig) -> Result<Option<HeaderValue>, StowError> {
-    let secret = |key: &str, path: &Path| {
-        let bad = |reason: String| CredentialsError { key: key.into(), path: path.to_owned(), reason };
-        let text = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-        match text.lines().next().map(str::trim) {
-            Some(line) if !line.is_empty() => Ok(line.to_owned()),
-            _ => Err(bad("its first line is empty".into())),
-        }
-    };
     let (key, path, text) = match (&pacs.username, &pacs.password_file, &pacs.token_file) {
         (Some(username), Some(path), _) => {
-            let pair = format!("{username}:{}", secret("pacs.password_file", path)?);
-            ("pacs.password_file", path, format!("Basic {}", BASE64_STANDARD.encode(pair)))
+            let key = "pacs.password_file";
+            let pair = format!("{username}:{}", secret(key, path)?);
+            (key, path, format!("Basic {}", BASE64_STANDARD.encode(pair)))
         }
         (_, _, Some(path)) => {
-            ("pacs.token_file", path, format!("Bearer {}", secret("pacs.token_file", path)?))
+            let key = "pacs.token_file";
+            (key, path, format!("Bearer {}", secret(key, path)?.trim()))
         }
         _ => return Ok(None),
     };
@@ -228,22 +243,51 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_names_no_failure_is_success() {
-        let says = |status, text: &str| judge(StatusCode::from_u16(status).unwrap(), text.as_bytes());
-        let failed = r#"{"00081198":{"vr":"SQ","Value":[{"00081197":{"vr":"US","Value":[43264]}}]}}"#;
-        let warned = r#"{"00081199":{"vr":"SQ","Value":[{"00081196":{"vr":"US","Value":[45056]}}]}}"#;
-        for (status, text) in [(200, ""), (200, "stored"), (200, warned), (202, warned), (200, "[{}]")] {
-            assert!(says(status, text).is_ok(), "{status} {text}");
+    fn only_an_answer_that_names_every_object_as_stored_is_success() {
+        let says = |status, text: &str| {
+            judge(StatusCode::from_u16(status).unwrap(), text.as_bytes(), &["1.2".into(), "1.3".into()])
+        };
+        let item = |uid: &str, more: &str| format!(r#"{{"00081155":{{"vr":"UI","Value":["{uid}"]}}{more}}}"#);
+        let reason = |code: u32| format!(r#","00081197":{{"vr":"US","Value":[{code}]}}"#);
+        let sequence =
+            |tag: &str, items: &[String]| format!(r#""{tag}":{{"vr":"SQ","Value":[{}]}}"#, items.join(","));
+        let warning = r#","00081196":{"vr":"US","Value":[45056]}"#;
+        let stored = sequence(STORED, &[item("1.2", ""), item("1.3", warning)]);
+        let half = sequence(STORED, &[item("1.2", "")]);
+        let had = |code| sequence(FAILED[0], &[item("1.3", &reason(code))]);
+        for (status, text) in [
+            (200, String::new()),
+            (200, format!("{{{stored}}}")),
+            (202, format!("[{{{stored}}}]")),
+            (202, format!("{{{half},{}}}", had(0x0111))),
+            (409, format!("{{{half},{}}}", had(0xB00E))),
+        ] {
+            assert!(says(status, &text).is_ok(), "{status} {text}");
         }
-        // Failures count whatever the status, in an array too.
-        for (status, text) in
-            [(200, failed.to_owned()), (202, format!("[{failed}]")), (409, failed.to_owned())]
-        {
+        for (status, text) in [
+            (200, format!("{{{half},{}}}", had(0xA900))),
+            (202, format!("[{{{}}}]", had(0xA900))),
+            (
+                409,
+                format!("{{{stored},{}}}", sequence(FAILED[1], &[format!("{{{}}}", &reason(0xA900)[1..])])),
+            ),
+        ] {
             let error = says(status, &text).unwrap_err().to_string();
-            assert!(error.contains("1 objects") && error.contains("0xa900"), "{error}");
+            assert!(error.contains("1 of the objects") && error.contains("0xa900"), "{error}");
         }
-        // What was taken is not said.
-        for (status, text) in [(202, ""), (409, ""), (500, "{}"), (302, ""), (204, "")] {
+        // A page to log in, an answer that tells nothing, and one that tells half.
+        let half = format!("{{{half}}}");
+        for (status, text) in [
+            (200, "<html>"),
+            (200, "{}"),
+            (200, half.as_str()),
+            (202, ""),
+            (202, "[]"),
+            (409, ""),
+            (500, ""),
+            (302, ""),
+            (204, ""),
+        ] {
             let error = says(status, text).unwrap_err().to_string();
             assert!(error.contains(&status.to_string()), "{error}");
         }

@@ -133,11 +133,13 @@ fn check(header: Codestream, module: &PixelModule) -> Result<(), String> {
     Ok(())
 }
 
-/// With OpenJPEG, as dicom-rs does it, but without its copy of the codestream and its call for every sample, and strictly: else
-/// OpenJPEG makes of a codestream that is cut off whatever it can, a blurred or half-empty radiograph.
+/// With OpenJPEG, as dicom-rs does it, but without its copy of the codestream and its call for every sample. OpenJPEG takes a
+/// codestream that is cut off between tiles, or within one whose length is not told, and leaves the rest black.
 fn jpeg_2000(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {
-    let strict = jpeg2k::DecodeParameters::new().strict(true);
-    let image = jpeg2k::Image::from_bytes_with(data, strict).map_err(|e| e.to_string())?;
+    if !Codestream::is_ended_jpeg2000(data) {
+        return Err("it is cut off: its last marker, EOC, is missing".into());
+    }
+    let image = jpeg2k::Image::from_bytes(data).map_err(|e| e.to_string())?;
     let planes: Vec<&[i32]> = image.components().iter().map(|component| component.data()).collect();
     let pixels = module.rows * module.cols;
     if planes.len() != usize::from(module.samples_per_pixel) || planes.iter().any(|p| p.len() != pixels) {

@@ -42,6 +42,12 @@ impl Codestream {
         }
     }
 
+    /// Whether JPEG 2000 has its last marker (ITU-T T.800 A.4.4), which packets cannot hold; zeros may follow, to an even length.
+    pub(super) fn is_ended_jpeg2000(data: &[u8]) -> bool {
+        let padding = data.iter().rev().take_while(|byte| **byte == 0).count();
+        data[..data.len() - padding].ends_with(&[0xFF, 0xD9])
+    }
+
     /// The SIZ segment of JPEG 2000 (ITU-T T.800 A.5.1). Subsampled components are refused. DICOM allows no
     /// JP2 boxes around it (PS3.5 A.4.4).
     pub(super) fn of_jpeg2000(data: &[u8]) -> Option<Self> {
