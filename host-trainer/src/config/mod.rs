@@ -116,6 +116,10 @@ pub struct ClassConfig {
     /// Components smaller than this share of the class's largest one are dropped, 0 to 1.
     #[serde(default)]
     pub min_part_fraction: f32,
+    /// No threshold below is fitted, 0 to 0.95: for what is found so seldom that the best IoU comes with false alarms
+    /// everywhere.
+    #[serde(default)]
+    pub min_threshold: f32,
 }
 
 /// A union of classes, for reports only.

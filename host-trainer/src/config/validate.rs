@@ -30,6 +30,11 @@ impl Config {
                 let reason = format!("{} must lie from 0 to below 1", class.min_area_fraction);
                 return bad("classes.min_area_fraction", reason);
             }
+            // Of the candidates the last is 0.95.
+            if !(0.0..=0.95).contains(&class.min_threshold) {
+                let reason = format!("{} must lie from 0 to 0.95", class.min_threshold);
+                return bad("classes.min_threshold", reason);
+            }
             if !(0.0..=1.0).contains(&class.min_part_fraction) {
                 let reason = format!("{} must lie from 0 to 1", class.min_part_fraction);
                 return bad("classes.min_part_fraction", reason);

@@ -22,6 +22,8 @@ pub struct Predictor<'a> {
     device: tch::Device,
     preprocess: PreprocessSpec,
     classes: Vec<ClassSpec>,
+    /// By class: no threshold below is fitted.
+    least_thresholds: Vec<f32>,
     /// By class: the probability of presence below which its mask is emptied.
     gates: Vec<f32>,
 }
@@ -69,6 +71,7 @@ impl<'a> Predictor<'a> {
             device,
             preprocess: config.preprocess.clone(),
             classes: config.classes.iter().map(|class| class.spec(0.5)).collect(),
+            least_thresholds: config.classes.iter().map(|class| class.min_threshold).collect(),
             gates: vec![0.0; config.classes.len()],
         }
     }
@@ -110,7 +113,8 @@ impl<'a> Predictor<'a> {
     /// The same, and gives all that the samples say.
     pub fn fit(&mut self, samples: &[Sample]) -> Result<Fitted, EvaluateError> {
         let classes = self.classes.len();
-        let (mut thresholds, mut reliability) = (ThresholdSearch::new(classes), Reliability::new(classes));
+        let (mut thresholds, mut reliability) =
+            (ThresholdSearch::new(self.least_thresholds.clone()), Reliability::new(classes));
         let mut answers = Vec::new();
         for sample in samples {
             let mut answer = self.answer(&sample.normalized(self.preprocess.mean, self.preprocess.std))?;

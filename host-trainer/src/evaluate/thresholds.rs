@@ -18,6 +18,8 @@ const THRESHOLDS: [f32; CANDIDATES] = [
 pub struct ThresholdSearch {
     /// By class: by number of candidates that a pixel's probability reaches, pixels outside and inside truth.
     histograms: Vec<[[u64; CANDIDATES + 1]; 2]>,
+    /// By class: candidates below are not chosen.
+    least: Vec<f32>,
 }
 
 /// How the IoU of a class depends on its threshold.
@@ -33,9 +35,9 @@ pub struct ThresholdCurve {
 }
 
 impl ThresholdSearch {
-    /// A search over `classes`, nothing seen yet.
-    pub fn new(classes: usize) -> Self {
-        Self { histograms: vec![[[0; CANDIDATES + 1]; 2]; classes] }
+    /// A search over classes that want no threshold below `least`, nothing seen yet.
+    pub fn new(least: Vec<f32>) -> Self {
+        Self { histograms: vec![[[0; CANDIDATES + 1]; 2]; least.len()], least }
     }
 
     /// Takes in an image: `logits` is C × S × S.
@@ -59,17 +61,21 @@ impl ThresholdSearch {
     /// Threshold and IoU of every class; none where no image shows the class: empty masks would favour the threshold
     /// that finds least.
     pub fn best(&self) -> Vec<Option<(f32, f64)>> {
-        self.histograms.iter().map(|[outside, inside]| best(outside, inside)).collect()
+        let classes = self.histograms.iter().zip(&self.least);
+        classes.map(|([outside, inside], least)| best(outside, inside, *least)).collect()
     }
 
     /// The IoU at every candidate, for the classes of these names in the search's order; classes that no image
     /// shows are left out.
     pub fn curves(&self, labels: &[String]) -> Vec<ThresholdCurve> {
-        let of_class = |(label, [outside, inside]): (&String, &[[u64; CANDIDATES + 1]; 2])| {
-            let points = candidates(outside, inside).map(|(k, iou)| (threshold(k), iou)).collect();
-            best(outside, inside).map(|(chosen, _)| ThresholdCurve { label: label.clone(), chosen, points })
-        };
-        labels.iter().zip(&self.histograms).filter_map(of_class).collect()
+        let best = self.best();
+        let classes = labels.iter().zip(&self.histograms).zip(best);
+        let of_class =
+            |((label, [outside, inside]), best): ((&String, &[[u64; CANDIDATES + 1]; 2]), Option<_>)| {
+                let points = candidates(outside, inside).map(|(k, iou)| (threshold(k), iou)).collect();
+                best.map(|(chosen, _)| ThresholdCurve { label: label.clone(), chosen, points })
+            };
+        classes.filter_map(of_class).collect()
     }
 }
 
@@ -93,9 +99,10 @@ fn candidates(outside: &[u64], inside: &[u64]) -> impl Iterator<Item = (usize, f
     })
 }
 
-fn best(outside: &[u64], inside: &[u64]) -> Option<(f32, f64)> {
+fn best(outside: &[u64], inside: &[u64], least: f32) -> Option<(f32, f64)> {
     let off_centre = |k: usize| (threshold(k) - 0.5).abs();
     candidates(outside, inside)
+        .filter(|(k, _)| threshold(*k) >= least)
         .max_by(|(a, x), (b, y)| x.total_cmp(y).then(off_centre(*b).total_cmp(&off_centre(*a))))
         .map(|(k, iou)| (threshold(k), iou))
 }
@@ -107,13 +114,17 @@ mod tests {
     use super::*;
 
     fn search(probabilities: [f32; 4], truth: Option<[u8; 4]>) -> Option<(f32, f64)> {
+        search_from(0.0, probabilities, truth)
+    }
+
+    fn search_from(least: f32, probabilities: [f32; 4], truth: Option<[u8; 4]>) -> Option<(f32, f64)> {
         let sample = Sample {
             id: "a".into(),
             letterbox: Letterbox::new(2, 2, 2),
             image: vec![0; 4].into(),
             targets: vec![truth.map(|t| t.map(|v| v * 255).into())],
         };
-        let mut search = ThresholdSearch::new(1);
+        let mut search = ThresholdSearch::new(vec![least]);
         search.add(&sample, &probabilities.map(|p| (p / (1.0 - p)).ln()));
         search.best()[0]
     }
@@ -128,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_curve_holds_every_candidate_and_the_chosen_one() {
-        let mut search = ThresholdSearch::new(2);
+        let mut search = ThresholdSearch::new(vec![0.0; 2]);
         search.histograms[0][1][CANDIDATES] = 3;
         search.histograms[0][0][8] = 1;
         let curves = search.curves(&["a".into(), "b".into()]);
@@ -149,6 +160,13 @@ mod tests {
     #[test]
     fn what_is_found_at_small_probabilities_only_is_found() {
         assert_eq!(search([0.012, 0.009, 0.002, 0.001], Some([1, 0, 0, 0])), Some((0.01, 1.0)));
+    }
+
+    #[test]
+    fn no_threshold_below_the_least_is_chosen() {
+        let probabilities = [0.07, 0.06, 0.02, 0.3];
+        assert_eq!(search(probabilities, Some([1, 1, 0, 1])), Some((0.05, 1.0)));
+        assert_eq!(search_from(0.1, probabilities, Some([1, 1, 0, 1])), Some((0.3, 1.0 / 3.0)));
     }
 
     #[test]

@@ -267,6 +267,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
+            recovered: None,
             validation: vec![None, None],
         };
         ModelFile { params: he_init(&info.graph, 1), info }

@@ -24,6 +24,9 @@ pub(super) fn training_record(
     index: Option<&Index>,
 ) -> Result<TrainingRecord, ExportError> {
     let info = &model.info;
+    if let Some(record) = &info.recovered {
+        return Ok(record.clone());
+    }
     let mut sources = Vec::new();
     let phantoms = |usage: &str| DataSource {
         name: "phantom".into(),
@@ -186,6 +189,7 @@ mod tests {
             teachers: 2,
             pseudo_masks: true,
             share: None,
+            recovered: None,
             validation: Vec::new(),
         };
         let text = |info: ModelInfo| {
@@ -213,6 +217,17 @@ mod tests {
             text(ModelInfo { validation: vec![Some(0.5)], total_steps: 9, teachers: 0, ..info.clone() });
         assert!(best.starts_with("Trained on") && !best.contains("teachers"), "{best}");
         assert!(best.ends_with("best validation IoU."), "{best}");
+        let recovered = TrainingRecord {
+            method: "As it was told.".into(),
+            network: "it".into(),
+            seed: 3,
+            steps: 5,
+            sources: Vec::new(),
+        };
+        let back = ModelInfo { recovered: Some(recovered.clone()), ..info.clone() };
+        let params = crate::net::he_init(&back.graph, 1);
+        let told = training_record(&config, &ModelFile { info: back, params }, None).unwrap();
+        assert_eq!(told, recovered, "what a bundle told of its weights is told on");
         let mixed = text(ModelInfo { share: Some(0.4), ..info });
         assert!(mixed.contains("; 40% of these weights and 60% of those"), "{mixed}");
     }

@@ -204,6 +204,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
+            recovered: None,
             validation: Vec::new(),
         }
     }

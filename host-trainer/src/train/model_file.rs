@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use shared::manifest::TrainingRecord;
 use shared::preprocess::PreprocessSpec;
 
 use super::CheckpointError;
@@ -37,6 +38,9 @@ pub struct ModelInfo {
     /// Averaged with the weights that the stage began with: the share of those that it ended with; none: not averaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// What the bundle says that these very weights were taken out of; none: they come from a training here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<TrainingRecord>,
     /// Scores on the validation images by label: dataset-level IoU at the best threshold (in models before 0.2 at 0.5), or a classifier's AUROC; none:
     /// no image allows one.
     #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
@@ -139,6 +143,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
+            recovered: None,
             validation: Vec::new(),
         };
         info(Stage::Train).require(&config, &[Stage::Train]).unwrap();
@@ -167,6 +172,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
+            recovered: None,
             validation: vec![Some(0.25)],
         };
         let dir = tempfile::tempdir().unwrap();

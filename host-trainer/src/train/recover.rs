@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::bundle::{Bundle, BundleError};
+use shared::manifest::{Manifest, TrainingRecord};
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::upload::upload_samples;
@@ -68,6 +69,7 @@ pub fn recover(
         teachers: 0,
         pseudo_masks: false,
         share: None,
+        recovered: Some(TrainingRecord { method: told(manifest), ..manifest.training.clone() }),
         validation: Vec::new(),
     };
     info.require(config, &[Stage::Train])?;
@@ -81,6 +83,15 @@ pub fn recover(
     let moments = moments(&net, chunks)?;
     let params = unfold_batch_norm(&graph, &folded, &moments)?;
     Ok(ModelFile { info, params })
+}
+
+/// How it was trained, and what became of the weights.
+fn told(manifest: &Manifest) -> String {
+    let Manifest { name, version, training, .. } = manifest;
+    format!(
+        "{} Taken back out of the bundle {name} {version}: weights as 8 bits keep them, normalizations measured anew.",
+        training.method
+    )
 }
 
 /// In 8 bits every convolution has a bias. That of one without in the network (0, or what bias correction made of it) goes
@@ -208,6 +219,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
+            recovered: None,
             validation: Vec::new(),
             graph,
         };
@@ -244,6 +256,9 @@ mod tests {
             let (model, bundle, _dir) = shipped(&config, quantize);
             let back = recover(&config, &bundle, &images, Device::Cpu).unwrap();
             assert_eq!((back.info.step, back.info.seed, &back.info.labels), (9, 5, &config.labels()));
+            let record = back.info.recovered.as_ref().unwrap();
+            assert!(record.method.contains("the bundle tiny "), "{}", record.method);
+            assert_eq!(record.sources, bundle.manifest().training.sources);
             let (was, is) = (forward(&model, &image, Mode::Eval), forward(&back, &image, Mode::Eval));
             assert!(far(&is, &was) < limit, "{quantize:?}: {}", far(&is, &was));
             // The running statistics are those of these images, so that training begins where evaluation ends.
