@@ -73,6 +73,9 @@ pub enum StowError {
         /// The first one's Failure Reason (PS3.18 table I.2-2), 0 if it gives none.
         reason: u64,
     },
+    /// Nothing to search in is there.
+    #[error("the PACS answered {0} to a search: check `pacs.url`")]
+    Search(StatusCode),
     /// Another answer that does not say that all were stored.
     #[error("the PACS answered {0} and did not name all objects as stored; check `pacs.url`")]
     Status(StatusCode),
@@ -106,7 +109,7 @@ fn instance(object: &InMemDicomObject) -> Result<String, ObjectError> {
     Ok(text.trim_end_matches('\0').to_owned())
 }
 
-/// Asks for any study (QIDO-RS, PS3.18 section 10.6): what stores is changed by being tried.
+/// Asks for any study (QIDO-RS, PS3.18 section 10.6), since storing cannot be tried without storing something.
 ///
 /// # Errors
 /// [`StowError`] if nobody answers, does not know us, or has nothing there. One who stores and does not search is fine.
@@ -116,7 +119,7 @@ pub(super) async fn probe(pacs: &PacsConfig, url: &Uri) -> Result<(), StowError>
     match exchange(pacs, request, Vec::new()).await?.0 {
         status if status.is_success() => Ok(()),
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(()),
-        status => Err(StowError::Status(status)),
+        status => Err(StowError::Search(status)),
     }
 }
 

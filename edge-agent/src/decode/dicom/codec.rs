@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use dicom_dictionary_std::uids;
 use dicom_encoding::TransferSyntax;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
+use jpeg2k::ImageComponent;
 
 use super::super::DecodeError;
 use super::super::guard::guarded;
@@ -140,7 +141,7 @@ fn jpeg_2000(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {
         return Err("it is cut off: its last marker, EOC, is missing".into());
     }
     let image = jpeg2k::Image::from_bytes(data).map_err(|e| e.to_string())?;
-    let planes: Vec<&[i32]> = image.components().iter().map(|component| component.data()).collect();
+    let planes: Vec<&[i32]> = image.components().iter().map(ImageComponent::data).collect();
     let pixels = module.rows * module.cols;
     if planes.len() != usize::from(module.samples_per_pixel) || planes.iter().any(|p| p.len() != pixels) {
         return Err("it holds other pixels than its header says".into());
