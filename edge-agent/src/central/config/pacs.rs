@@ -122,9 +122,7 @@ impl PacsConfig {
             ("pacs.password_file", self.password_file.is_some()),
             ("pacs.token_file", self.token_file.is_some()),
         ];
-        if let Some((key, _)) = web.into_iter().find(|(_, given)| *given) {
-            return Err(problem(key, "given", "remove it: it goes with `pacs.url`"));
-        }
+        without(web, "remove it: it goes with `pacs.url`")?;
         let port = self.port.unwrap_or(104);
         range("pacs.port", u64::from(port), 1, 65_535)?;
         let called_ae_title = self.called_ae_title.clone();
@@ -164,9 +162,7 @@ impl PacsConfig {
             ("pacs.called_ae_title", self.called_ae_title.is_some()),
             ("pacs.calling_ae_title", self.calling_ae_title.is_some()),
         ];
-        if let Some((key, _)) = dimse.into_iter().find(|(_, given)| *given) {
-            return Err(problem(key, "given", "remove it: it goes with `pacs.host`"));
-        }
+        without(dimse, "remove it: it goes with `pacs.host`")?;
         match (&self.username, &self.password_file, &self.token_file) {
             (Some(_), None, _) => {
                 return Err(problem("pacs.password_file", "absent", "give it beside `pacs.username`"));
@@ -205,6 +201,12 @@ impl PacsConfig {
         let secrets = self.password_file.iter_mut().chain(self.token_file.iter_mut());
         secrets.chain(self.tls.iter_mut().flat_map(files))
     }
+}
+
+/// Keys of the other way to a PACS, and whether they are given.
+fn without(keys: [(&'static str, bool); 3], remedy: &str) -> Result<(), ValueError> {
+    let found = keys.into_iter().find(|(_, given)| *given);
+    found.map_or(Ok(()), |(key, _)| Err(problem(key, "given", remedy)))
 }
 
 fn yes() -> bool {

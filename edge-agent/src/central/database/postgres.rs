@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::fs;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -11,7 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::backend::{Answer, Backend, Row, Value};
 use super::{DatabaseError, schema};
 use crate::central::config::DatabaseConfig;
-use crate::tls::client_config;
+use crate::tls::{client_config, secret};
 
 /// For a server to answer anything at all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,10 +39,8 @@ impl Postgres {
         })?;
         config.connect_timeout(Duration::from_secs(10)).application_name("cxr-central");
         if let Some(path) = &settings.password_file {
-            let text = fs::read_to_string(path).map_err(|e| {
-                DatabaseError::Url(format!("`database.password_file` {}: {e}", path.display()))
-            })?;
-            config.password(text.lines().next().unwrap_or_default());
+            let password = secret("database.password_file", path);
+            config.password(password.map_err(|e| DatabaseError::Url(e.to_string()))?);
         }
         let tls = match &settings.tls {
             Some(files) => {

@@ -5,6 +5,7 @@ mod stow;
 
 use std::time::Duration;
 
+use dicom_core::Tag;
 use dicom_object::InMemDicomObject;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -90,9 +91,10 @@ impl HandOns<'_> {
                 return Ok(true);
             }
         };
-        match send(self.pacs, &objects).await {
+        let count = objects.len();
+        match send(self.pacs, objects).await {
             Ok(()) => {
-                tracing::info!(result = %result_id, objects = objects.len(), "handed on");
+                tracing::info!(result = %result_id, objects = count, "handed on");
                 self.database.settle(result_id, None).await?;
             }
             Err(error) => {
@@ -142,11 +144,11 @@ pub async fn echo(pacs: &PacsConfig) -> Result<String, PacsError> {
 }
 
 /// Sends objects over one association or in one request.
-async fn send(pacs: &PacsConfig, objects: &[InMemDicomObject]) -> Result<(), PacsError> {
+async fn send(pacs: &PacsConfig, objects: Vec<InMemDicomObject>) -> Result<(), PacsError> {
     match pacs.target()? {
         PacsTarget::Node(node) => {
             let mut association = Association::to_store(pacs, &node).await?;
-            for object in objects {
+            for object in &objects {
                 association.store(object).await?;
             }
             association.release().await;
@@ -154,6 +156,13 @@ async fn send(pacs: &PacsConfig, objects: &[InMemDicomObject]) -> Result<(), Pac
         PacsTarget::Web(url) => stow::store(pacs, &url, objects).await?,
     }
     Ok(())
+}
+
+/// A UID of an object; the error says why it has none.
+fn uid(object: &InMemDicomObject, tag: Tag) -> Result<String, String> {
+    let element = object.element(tag).map_err(|e| e.to_string())?;
+    let text = element.to_str().map_err(|e| e.to_string())?;
+    Ok(text.trim_end_matches('\0').to_owned())
 }
 
 /// An error with its causes: the libraries' own text stops at the first.

@@ -12,7 +12,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiat
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::chain;
+use super::{chain, uid};
 use crate::central::config::{PacsConfig, PacsNode};
 use crate::tls::{CredentialsError, client_config};
 
@@ -119,13 +119,7 @@ impl Association {
     /// # Errors
     /// [`ScuError`]; the association must not be used again.
     pub(super) async fn store(&mut self, object: &InMemDicomObject) -> Result<(), ScuError> {
-        let uid = |tag| {
-            let element = object.element(tag).map_err(|e| ScuError::Write(e.to_string()))?;
-            element
-                .to_str()
-                .map(|s| s.trim_end_matches('\0').to_owned())
-                .map_err(|e| ScuError::Write(e.to_string()))
-        };
+        let uid = |tag| uid(object, tag).map_err(ScuError::Write);
         let (class, instance) = (uid(tags::SOP_CLASS_UID)?, uid(tags::SOP_INSTANCE_UID)?);
         let context = self
             .inner

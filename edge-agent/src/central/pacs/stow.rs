@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::{chain, uid};
 use crate::central::config::PacsConfig;
 use crate::central::dicom::{ObjectError, file};
 use crate::tls::{CredentialsError, client_config, secret};
@@ -88,25 +89,19 @@ pub enum StowError {
 pub(super) async fn store(
     pacs: &PacsConfig,
     url: &Uri,
-    objects: &[InMemDicomObject],
+    objects: Vec<InMemDicomObject>,
 ) -> Result<(), StowError> {
+    let uid = |object| uid(object, tags::SOP_INSTANCE_UID).map_err(ObjectError::Write);
+    let sent = objects.iter().map(uid).collect::<Result<Vec<_>, _>>()?;
+    let files = objects.into_iter().map(file).collect::<Result<Vec<_>, _>>()?;
     let boundary = Uuid::new_v4().simple().to_string();
-    let files = objects.iter().map(|object| file(object.clone())).collect::<Result<Vec<_>, _>>()?;
     let request = Request::builder()
         .method(Method::POST)
         .uri(at(url, "/studies")?)
         .header(CONTENT_TYPE, format!("multipart/related; type=\"application/dicom\"; boundary={boundary}"))
         .header(ACCEPT, DICOM_JSON);
     let (status, answer) = exchange(pacs, request, multipart(&boundary, &files)).await?;
-    let sent = objects.iter().map(instance).collect::<Result<Vec<_>, _>>()?;
     judge(status, &answer, &sent)
-}
-
-/// The SOP Instance UID.
-fn instance(object: &InMemDicomObject) -> Result<String, ObjectError> {
-    let uid = object.element(tags::SOP_INSTANCE_UID).map_err(|e| ObjectError::Write(e.to_string()))?;
-    let text = uid.to_str().map_err(|e| ObjectError::Write(e.to_string()))?;
-    Ok(text.trim_end_matches('\0').to_owned())
 }
 
 /// Asks for any study (QIDO-RS, PS3.18 section 10.6), since storing cannot be tried without storing something.
@@ -205,31 +200,30 @@ async fn answer(
     let url = request.uri().clone();
     let broken = |reason: String| StowError::Connect { url: url.clone(), reason };
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let response = client.request(request).await.map_err(|e: ClientError| broken(super::chain(&e)))?;
+    let response = client.request(request).await.map_err(|e: ClientError| broken(chain(&e)))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    Ok((status, body.map_err(|e| broken(super::chain(&*e)))?.to_bytes()))
+    Ok((status, body.map_err(|e| broken(chain(&*e)))?.to_bytes()))
 }
 
 /// Basic (RFC 7617) or Bearer (RFC 6750) credentials; files are read each time, for tokens are renewed.
 fn authorization(pacs: &PacsConfig) -> Result<Option<HeaderValue>, StowError> {
-    let (key, path, text) = match (&pacs.username, &pacs.password_file, &pacs.token_file) {
-        (Some(username), Some(path), _) => {
-            let key = "pacs.password_file";
-            let pair = format!("{username}:{}", secret(key, path)?);
-            (key, path, format!("Basic {}", BASE64_STANDARD.encode(pair)))
-        }
-        (_, _, Some(path)) => {
-            let key = "pacs.token_file";
-            (key, path, format!("Bearer {}", secret(key, path)?.trim()))
-        }
+    let (key, path) = match (&pacs.password_file, &pacs.token_file) {
+        (Some(path), _) => ("pacs.password_file", path),
+        (_, Some(path)) => ("pacs.token_file", path),
         _ => return Ok(None),
     };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| CredentialsError {
-        key: key.into(),
-        path: path.clone(),
-        reason: "its first line has characters that no header may have".into(),
-    })?;
+    let bad = |reason: &str| CredentialsError { key: key.into(), path: path.clone(), reason: reason.into() };
+    let secret = secret(key, path)?;
+    if secret.trim().is_empty() {
+        return Err(bad("its first line is empty").into());
+    }
+    let text = match &pacs.username {
+        Some(username) => format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{secret}"))),
+        None => format!("Bearer {}", secret.trim()),
+    };
+    let value = HeaderValue::from_str(&text);
+    let mut value = value.map_err(|_| bad("its first line has characters that no header may have"))?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

@@ -261,15 +261,21 @@ fn eight_bits_are_bytes() {
     assert_eq!(samples(object), [0, 21_845, 43_690, 65_535]);
 }
 
+/// Two pixels in colour, whose values are still to be put in.
+fn rgb_object(planar: u16) -> InMemDicomObject {
+    let mut object = plain(&[0], 8);
+    text(&mut object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
+    word(&mut object, tags::SAMPLES_PER_PIXEL, 3);
+    word(&mut object, tags::PLANAR_CONFIGURATION, planar);
+    word(&mut object, tags::BITS_ALLOCATED, 8);
+    word(&mut object, tags::COLUMNS, 2);
+    object
+}
+
 #[test]
 fn colour_becomes_luminance() {
     let rgb = |planar: u16, bytes: [u8; 6]| {
-        let mut object = plain(&[0], 8);
-        text(&mut object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
-        word(&mut object, tags::SAMPLES_PER_PIXEL, 3);
-        word(&mut object, tags::PLANAR_CONFIGURATION, planar);
-        word(&mut object, tags::BITS_ALLOCATED, 8);
-        word(&mut object, tags::COLUMNS, 2);
+        let mut object = rgb_object(planar);
         object.put(DataElement::new(
             tags::PIXEL_DATA,
             VR::OB,
@@ -369,12 +375,7 @@ fn jpeg_2000_decodes_grey_and_colour() {
     let decoded = decode_bytes(&write(grey, uids::JPEG2000_LOSSLESS), &DecodeLimits::default()).unwrap();
     assert_eq!(decoded.frame, frame());
 
-    let mut colour = plain(&[0], 8);
-    text(&mut colour, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
-    word(&mut colour, tags::SAMPLES_PER_PIXEL, 3);
-    word(&mut colour, tags::PLANAR_CONFIGURATION, 0);
-    word(&mut colour, tags::BITS_ALLOCATED, 8);
-    word(&mut colour, tags::COLUMNS, 2);
+    let mut colour = rgb_object(0);
     encapsulate(&mut colour, vec![JPEG_2000_COLOUR.to_vec()]);
     let decoded = decode_bytes(&write(colour, uids::JPEG2000), &DecodeLimits::default()).unwrap();
     assert_eq!(decoded.frame.samples(), [65_535, 182 * 257]);
