@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use edge_agent::decode::{DecodeLimits, data_set, decode_bytes, inspect_dicom};
+use edge_agent::decode::{DecodeLimits, Detail, data_set, decode_bytes, decode_bytes_at, inspect_dicom};
 use edge_agent::testing::read_command;
 use shared::manifest::Manifest;
 use shared::mask::Rle;
@@ -25,9 +25,13 @@ fn files_of_any_kind_are_pixels_or_an_error() {
     let limits = DecodeLimits::default();
     let (mut decoded, mut refused) = (0, 0);
     for bytes in seeds("dicom") {
-        match decode_bytes(&bytes, &limits) {
+        let full = decode_bytes(&bytes, &limits);
+        match &full {
             Ok(_) => decoded += 1,
             Err(_) => refused += 1,
+        }
+        if let (Ok(full), Ok(reduced)) = (full, decode_bytes_at(Detail::AtLeast(4), &bytes, &limits)) {
+            assert_eq!(full.image, reduced.image);
         }
         let _ = inspect_dicom(&bytes, &limits);
     }

@@ -4,7 +4,7 @@
 use std::panic::set_hook;
 use std::process::abort;
 
-use edge_agent::decode::{DecodeLimits, decode_bytes, inspect_dicom};
+use edge_agent::decode::{DecodeLimits, Detail, decode_bytes, decode_bytes_at, inspect_dicom};
 use libfuzzer_sys::fuzz_target;
 use shared::pixel::ImageLimits;
 
@@ -21,8 +21,12 @@ fuzz_target!(init: {
     let image = ImageLimits { max_side: 512, max_pixels: 1 << 16 };
     let limits = DecodeLimits { max_file_bytes: 1 << 20, image };
     let decoded = decode_bytes(bytes, &limits);
-    if let Ok(decoded) = decoded {
+    if let Ok(decoded) = &decoded {
         assert!(decoded.frame.rows() * decoded.frame.cols() <= 1 << 16);
+    }
+    let reduced = decode_bytes_at(Detail::AtLeast(4), bytes, &limits);
+    if let (Ok(decoded), Ok(reduced)) = (decoded, reduced) {
+        assert_eq!(decoded.image, reduced.image);
     }
     let _ = inspect_dicom(bytes, &limits);
 });

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::bundle::BundleArgs;
 use super::error::CommandError;
 use super::output::{Names, write_pictures};
-use crate::decode::{DecodeLimits, read_file};
+use crate::decode::{DecodeLimits, decode_bytes, read_file};
 use crate::exit_code::Exit;
 use crate::health::clock_synced;
 use crate::infer::{Analysis, AnalyzeError, Analyzer, AnalyzerOptions, Provenance};
@@ -47,9 +47,8 @@ pub(super) fn main(args: &InferArgs) -> Result<Exit, CommandError> {
     let (mut failed, mut stdout) = (0_usize, io::stdout().lock());
     for input in &inputs {
         let analysis = match input {
-            Ok(path) => {
-                analyze(&mut analyzer, path, &options.limits).map_err(|e| format!("{}: {e}", path.display()))
-            }
+            Ok(path) => analyze(&mut analyzer, path, &options.limits, pictures.is_some())
+                .map_err(|e| format!("{}: {e}", path.display())),
             Err(error) => Err(error.to_string()),
         };
         let (path, analysis) = match (input, analysis) {
@@ -86,9 +85,22 @@ pub(super) fn main(args: &InferArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Ok)
 }
 
-fn analyze(analyzer: &mut Analyzer, path: &Path, limits: &DecodeLimits) -> Result<Analysis, AnalyzeError> {
+/// As the daemon does it; then, for pictures, with every pixel.
+fn analyze(
+    analyzer: &mut Analyzer,
+    path: &Path,
+    limits: &DecodeLimits,
+    pictures: bool,
+) -> Result<Analysis, AnalyzeError> {
     let bytes = read_file(path, limits)?;
-    analyzer.analyze(&bytes)
+    let mut analysis = analyzer.analyze(&bytes)?;
+    if pictures
+        && analysis.is_reduced()
+        && let Ok(full) = decode_bytes(&bytes, limits)
+    {
+        analysis.frame = full.frame;
+    }
+    Ok(analysis)
 }
 
 /// The findings of a file as a table.

@@ -5,6 +5,8 @@
 
 mod dicom;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod guard;
 mod sniff;
 
@@ -41,11 +43,23 @@ impl Default for DecodeLimits {
     }
 }
 
+/// How much of an image is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Every pixel.
+    Full,
+    /// So many pixels on the longer side, if the image has them. JPEG 2000 is decoded without the resolutions that are finer,
+    /// and of each that is left out a quarter of the pixels remains; everything else is decoded fully.
+    AtLeast(usize),
+}
+
 /// A radiograph and what its file says about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    /// The pixels, display-referred.
+    /// The pixels, display-referred. Fewer than the image's rows and columns if [`Detail`] allowed that.
     pub frame: PixelFrame,
+    /// Of the image's pixels and rows every so manieth is in the frame; 1 for all of them.
+    pub step: usize,
     /// Identity and rendering, as a result names them.
     pub image: SourceImage,
     /// When the unit made the image, if the file says so.
@@ -54,7 +68,7 @@ pub struct Decoded {
     pub format: Format,
 }
 
-/// Reads and decodes a file.
+/// Reads and decodes a file, every pixel.
 ///
 /// # Errors
 /// [`DecodeError`]; it does not name the file: the caller knows it and may have to keep it secret.
@@ -85,17 +99,25 @@ pub fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DecodeEr
     Ok(bytes)
 }
 
-/// Decodes a file's content.
+/// Decodes a file's content, every pixel.
 ///
 /// # Errors
 /// [`DecodeError`].
 pub fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+    decode_bytes_at(Detail::Full, bytes, limits)
+}
+
+/// Decodes a file's content with as much detail as is wanted.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn decode_bytes_at(detail: Detail, bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     if bytes.len() as u64 > limits.max_file_bytes {
         return Err(DecodeError::FileTooLarge { bytes: bytes.len() as u64, limit: limits.max_file_bytes });
     }
     let format = Format::of(bytes)?;
     guarded(format.name(), || match format {
-        Format::Dicom(encoding) => dicom::decode(bytes, encoding, limits),
+        Format::Dicom(encoding) => dicom::decode(bytes, encoding, limits, detail),
         Format::Png | Format::Jpeg | Format::Tiff => decode_picture(bytes, format, limits),
     })
 }
@@ -148,7 +170,7 @@ fn decode_picture(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result
         voi_applied: VoiApplied::None,
         revision: None,
     };
-    Ok(Decoded { frame, image, acquired_at: None, format })
+    Ok(Decoded { frame, step: 1, image, acquired_at: None, format })
 }
 
 fn content_uid(bytes: &[u8]) -> Uid {

@@ -16,9 +16,9 @@ use crate::engine::EngineOutput;
 /// One analysed image.
 #[derive(Clone, Debug)]
 pub struct Analysis {
-    /// The radiograph.
+    /// The radiograph, perhaps a reduced picture of it.
     pub frame: PixelFrame,
-    /// The digest of its pixels.
+    /// The digest of these pixels.
     pub content: [u8; 32],
     /// Its identity.
     pub image: SourceImage,
@@ -62,9 +62,15 @@ impl Analysis {
         self.image.result_id(&self.model.sha256, PIPELINE_VERSION)
     }
 
-    /// Makes it the result of other pixels than those that came under the same SOP Instance UID before.
-    pub fn revise(&mut self) {
-        self.image.revision = Some(self.content.iter().map(|byte| format!("{byte:02x}")).collect());
+    /// Whether the radiograph has more pixels than were decoded.
+    pub fn is_reduced(&self) -> bool {
+        (self.frame.rows(), self.frame.cols()) != (self.image.rows, self.image.cols)
+    }
+
+    /// Makes it the result of other pixels than those that came under the same SOP Instance UID before. `content` is the
+    /// digest of all of them.
+    pub fn revise(&mut self, content: &[u8; 32]) {
+        self.image.revision = Some(content.iter().map(|byte| format!("{byte:02x}")).collect());
         self.quality.push(QualityNote::reused_sop_instance_uid());
     }
 
@@ -98,7 +104,7 @@ impl Analysis {
     /// # Errors
     /// None in practice: the same logits gave [`Analysis::results`].
     pub fn masks_at_source(&self) -> Result<Vec<Mask>, LogitsError> {
-        let grid = (self.frame.rows(), self.frame.cols());
+        let grid = (self.image.rows, self.image.cols);
         let results = segment(&self.logits.logits()?, &self.letterbox, &self.classes, grid)?;
         Ok(results.into_iter().map(|r| r.mask).collect())
     }
@@ -112,7 +118,7 @@ impl Analysis {
             .map(|(class, result)| Layer { mask: &result.mask, color: class.color })
             .collect();
         let mut picture = draw_overlay(&self.frame, &layers, max_side);
-        draw_measurements(&mut picture, &self.measurements, (self.frame.rows(), self.frame.cols()));
+        draw_measurements(&mut picture, &self.measurements, (self.image.rows, self.image.cols));
         picture
     }
 

@@ -13,14 +13,13 @@ use shared::bundle::{Bundle, Signature};
 use shared::manifest::ClassSpec;
 use shared::measure::{Measurements, MeasurementsSpec};
 use shared::message::{LatencyMs, ModelRef, QualityNote};
-use shared::pixel::PixelFrame;
 use shared::postprocess::{ClassResult, LogitsError, mask_grid, segment};
-use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_frame};
+use shared::preprocess::{Letterbox, PreprocessSpec, letterbox_reduced};
 use shared::quality::{self, QualitySpec};
 
 pub use analysis::{Analysis, Provenance};
 
-use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
+use crate::decode::{DecodeError, DecodeLimits, Decoded, Detail, decode_bytes, decode_bytes_at};
 use crate::engine::{Engine, EngineError, EngineOutput, Lowering, TractEngine};
 use crate::meanwhile::meanwhile;
 
@@ -121,13 +120,14 @@ impl Analyzer {
         Ok(Self::open(bundle, Box::new(TractEngine::load(bundle, threads)?), options))
     }
 
-    /// Analyses a file's content.
+    /// Analyses a file's content, decoded with as much detail as the network can make use of.
     ///
     /// # Errors
     /// [`AnalyzeError`].
     pub fn analyze(&mut self, bytes: &[u8]) -> Result<Analysis, AnalyzeError> {
         let clock = Instant::now();
-        let decoded = decode_bytes(bytes, &self.options.limits)?;
+        let detail = Detail::AtLeast(self.preprocess.sufficient_side());
+        let decoded = decode_bytes_at(detail, bytes, &self.options.limits)?;
         self.analyze_decoded(decoded, milliseconds(clock))
     }
 
@@ -136,8 +136,8 @@ impl Analyzer {
     /// # Errors
     /// [`AnalyzeError`], but never [`AnalyzeError::Decode`].
     pub fn analyze_decoded(&mut self, decoded: Decoded, decode_ms: f64) -> Result<Analysis, AnalyzeError> {
+        let (content, seen) = meanwhile(|| decoded.frame.sha256(), || self.look(&decoded, decode_ms));
         let Decoded { frame, image, acquired_at, .. } = decoded;
-        let (content, seen) = meanwhile(|| frame.sha256(), || self.look(&frame, decode_ms));
         let Seen { inferred_at, letterbox, results, logits, measurements, quality, latency } = seen?;
         Ok(Analysis {
             frame,
@@ -156,9 +156,19 @@ impl Analyzer {
         })
     }
 
-    fn look(&mut self, frame: &PixelFrame, decode_ms: f64) -> Result<Seen, AnalyzeError> {
+    /// The digest of a file's content as [`Analysis::content`] is, but of every pixel.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn full_content(&self, bytes: &[u8]) -> Result<[u8; 32], DecodeError> {
+        Ok(decode_bytes(bytes, &self.options.limits)?.frame.sha256())
+    }
+
+    fn look(&mut self, decoded: &Decoded, decode_ms: f64) -> Result<Seen, AnalyzeError> {
+        let Decoded { frame, step, image, .. } = decoded;
+        let size = (image.rows, image.cols);
         let clock = Instant::now();
-        let boxed = letterbox_frame(frame, &self.preprocess);
+        let boxed = letterbox_reduced(frame, size, *step, &self.preprocess);
         let input = boxed.normalize(&self.preprocess);
         let preprocess = milliseconds(clock);
 
@@ -168,10 +178,10 @@ impl Analyzer {
         let infer = milliseconds(clock);
 
         let clock = Instant::now();
-        let grid = mask_grid(frame.rows(), frame.cols(), self.mask_max_side);
+        let grid = mask_grid(size.0, size.1, self.mask_max_side);
         let results = segment(&logits.logits()?, &boxed.letterbox, &self.classes, grid)?;
         let structures = self.anatomy.among(&self.classes, &results);
-        let measurements = self.measurements.measure(&structures, (frame.rows(), frame.cols()));
+        let measurements = self.measurements.measure(&structures, size);
         let codes = quality::examine(frame, &results, &structures, &self.quality);
         let quality = codes.into_iter().map(QualityNote::from).collect();
         let latency = LatencyMs { decode: decode_ms, preprocess, infer, postprocess: milliseconds(clock) };
@@ -211,11 +221,14 @@ fn milliseconds(since: Instant) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use shared::mask::Mask;
     use shared::measure::CardiothoracicSpec;
     use shared::message::{Message, ResultEnvelope};
+    use shared::pixel::PixelFrame;
     use uuid::Uuid;
 
     use super::*;
+    use crate::decode::fixtures::PHANTOM;
     use crate::specimen::dicom_file;
     use crate::testing::{disc, write_bundle};
 
@@ -291,6 +304,37 @@ mod tests {
         let [x1, y, x2, _] = ratio.heart.line;
         let middle = (((x1 + x2) / 2.0) as u32, y as u32);
         assert_ne!(overlay.get_pixel(middle.0, middle.1), plain.get_pixel(middle.0, middle.1));
+    }
+
+    #[test]
+    fn a_reduced_picture_gives_the_masks_of_the_whole_image() {
+        let mut analyzer = analyzer();
+        analyzer.anatomy.heart = Some("bright".to_owned());
+        analyzer.anatomy.left_lung = Some("dark".to_owned());
+        analyzer.anatomy.right_lung = Some("dark".to_owned());
+        analyzer.measurements.cardiothoracic_ratio = Some(CardiothoracicSpec::default());
+        let file = PHANTOM.file("1.2.840.5");
+        let reduced = analyzer.analyze(&file).unwrap();
+        assert_eq!((reduced.frame.rows(), reduced.frame.cols()), (216, 256));
+        assert!(reduced.is_reduced());
+        let decoded = decode_bytes(&file, &DecodeLimits::default()).unwrap();
+        let full = analyzer.analyze_decoded(decoded, 0.0).unwrap();
+        assert!(!full.is_reduced());
+        assert_eq!(analyzer.full_content(&file).unwrap(), full.content);
+        assert_eq!((&reduced.image, reduced.letterbox), (&full.image, full.letterbox));
+        let agree = |a: &Mask, b: &Mask| {
+            assert_eq!((a.rows(), a.cols()), (431, 512));
+            let same = a.data().iter().zip(b.data()).filter(|(a, b)| a == b).count();
+            same as f64 / a.data().len() as f64
+        };
+        let masks = |analysis: &Analysis| analysis.masks_at_source().unwrap();
+        for (class, (a, b)) in masks(&reduced).iter().zip(&masks(&full)).enumerate() {
+            assert!(!b.is_empty() && agree(a, b) >= 0.999, "{class}: {}", agree(a, b));
+            let (a, b) = (&reduced.results[class].mask, &full.results[class].mask);
+            assert!(agree(a, b) >= 0.999, "{class}: {}", agree(a, b));
+        }
+        let ratio = |analysis: &Analysis| analysis.measurements.cardiothoracic_ratio.clone().unwrap().ratio;
+        assert!((ratio(&reduced) - ratio(&full)).abs() < 0.005);
     }
 
     #[test]

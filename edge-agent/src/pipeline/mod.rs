@@ -10,6 +10,7 @@
 //! folder rests while the worker is far behind; units are served as long as there is room on the disk.
 
 mod error;
+mod revision;
 mod stages;
 mod worker;
 

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::revision::{self, Verdict};
 use crate::check::golden::{self, GoldenError};
 use crate::decode::DecodeLimits;
 use crate::engine::EngineError;
@@ -77,7 +78,7 @@ pub(super) struct Pending {
 
 /// Why nothing can be analysed for now.
 #[derive(Debug, thiserror::Error)]
-enum Obstacle {
+pub(super) enum Obstacle {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -113,7 +114,7 @@ impl Worker {
     }
 
     /// Deals with the oldest image. Returns whether there was one.
-    fn step(&mut self) -> Result<bool, Obstacle> {
+    pub(super) fn step(&mut self) -> Result<bool, Obstacle> {
         let vitals = Arc::clone(&self.vitals);
         let _work = vitals.progress.analysis.begin();
         self.deliver()?;
@@ -133,7 +134,10 @@ impl Worker {
         let Some(analyzer) = &mut self.analyzer else { return Ok(()) };
         // The analyzer is thrown away after a panic, so nothing half changed is seen again.
         match catch_unwind(AssertUnwindSafe(|| analyzer.analyze(bytes))) {
-            Ok(Ok(analysis)) => self.enqueue(image, analysis),
+            Ok(Ok(analysis)) => {
+                let verdict = revision::judge(&self.store, analyzer, &analysis, bytes)?;
+                self.enqueue(image, analysis, verdict)
+            }
             Ok(Err(error)) => self.fail(image, attempt, &error),
             Err(_) => {
                 self.analyzer = None;
@@ -150,11 +154,16 @@ impl Worker {
         }
     }
 
-    fn enqueue(&mut self, image: ImageId, mut analysis: Analysis) -> Result<(), StoreError> {
-        let content = analysis.content;
-        if self.store.first_content(analysis.result_id())?.is_some_and(|first| first != content) {
+    fn enqueue(
+        &mut self,
+        image: ImageId,
+        mut analysis: Analysis,
+        verdict: Verdict,
+    ) -> Result<(), StoreError> {
+        let Verdict { content, is_revision } = verdict;
+        if is_revision {
             tracing::warn!(%image, "other pixels came under its SOP Instance UID before");
-            analysis.revise();
+            analysis.revise(&content);
         }
         let provenance =
             Provenance { boot_id: self.vitals.boot_id(), seq: self.next_seq, clock_synced: clock_synced() };
@@ -197,6 +206,24 @@ impl Worker {
 }
 
 #[cfg(test)]
+impl Worker {
+    /// On its own, without the stages beside it.
+    pub(super) fn alone(store: Store, bundle: Bundle) -> Self {
+        Self {
+            store,
+            analyzers: tract_analyzers(bundle, 1, DecodeLimits::default()),
+            analyzer: None,
+            vitals: Arc::new(Vitals::new(Uuid::nil())),
+            next_seq: 1,
+            accepted: Arc::default(),
+            queued: Arc::default(),
+            stop: CancellationToken::new(),
+            pending: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
@@ -219,17 +246,7 @@ mod tests {
             .commit(crate::store::Origin::Unknown)
             .unwrap()
             .id();
-        let mut worker = Worker {
-            store: store.clone(),
-            analyzers: tract_analyzers(bundle, 1, DecodeLimits::default()),
-            analyzer: None,
-            vitals: Arc::new(Vitals::new(Uuid::nil())),
-            next_seq: 1,
-            accepted: Arc::default(),
-            queued: Arc::default(),
-            stop: CancellationToken::new(),
-            pending: None,
-        };
+        let mut worker = Worker::alone(store.clone(), bundle);
         let disk = rusqlite::Connection::open(dir.path().join("state/state.db")).unwrap();
         disk.execute_batch(
             "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(FAIL, 'disk full'); END",

@@ -157,7 +157,7 @@ impl Store {
     }
 
     /// None if the file is damaged or gone.
-    fn bytes_of(&self, id: ImageId) -> Result<Option<ImageBytes>, StoreError> {
+    pub(super) fn bytes_of(&self, id: ImageId) -> Result<Option<ImageBytes>, StoreError> {
         if let Some(kept) = self.inner.kept.take(id) {
             return Ok(Some(ImageBytes::Kept(kept)));
         }

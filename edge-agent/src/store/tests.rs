@@ -540,10 +540,13 @@ fn a_result_that_was_delivered_is_not_sent_for_another_file_of_the_same_pixels()
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let first = accept(&store, b"first").id();
-    assert_eq!(store.first_content(RESULT).unwrap(), None);
+    assert_eq!(store.is_content_of(RESULT, &CONTENT).unwrap(), None);
     store.enqueue(first, RESULT, &CONTENT, b"{}").unwrap();
-    assert_eq!(store.first_content(RESULT).unwrap(), Some(CONTENT));
+    assert_eq!(store.is_content_of(RESULT, &CONTENT).unwrap(), Some(true));
+    assert_eq!(store.is_content_of(RESULT, &[8; 32]).unwrap(), Some(false));
+    assert_eq!(store.first_file(RESULT).unwrap().as_deref(), Some(&b"first"[..]));
     store.finish(RESULT).unwrap();
+    assert_eq!(store.first_file(RESULT).unwrap(), None);
     let again = accept(&store, b"again").id();
     assert_eq!(store.enqueue(again, RESULT, &CONTENT, b"{}").unwrap(), Enqueued::Delivered);
     assert_eq!((store.next_due().unwrap(), state(&store, again)), (Next::Empty, Some(ImageState::Done)));

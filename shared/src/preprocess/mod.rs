@@ -79,6 +79,13 @@ impl Default for PreprocessSpec {
 }
 
 impl PreprocessSpec {
+    /// Longer side in pixels from which more detail in the source does not matter: a decoder may leave out finer
+    /// resolutions, but what it gives must be this large, if the source is. Three pixels for each of the network's, so
+    /// that [`ResizeFilter`] and not the decoder's filter decides what the network sees.
+    pub fn sufficient_side(&self) -> usize {
+        3 * self.input_size
+    }
+
     /// Checks every field's range.
     pub fn validate(&self) -> Result<(), PreprocessSpecError> {
         let fail = |field, value: String, must| Err(PreprocessSpecError { field, value, must });
@@ -111,13 +118,29 @@ impl Letterboxed {
 
 /// Resizes, stretches and pads a radiograph onto the network's grid.
 pub fn letterbox_frame(frame: &PixelFrame, spec: &PreprocessSpec) -> Letterboxed {
-    let letterbox = Letterbox::new(frame.rows(), frame.cols(), spec.input_size);
-    let content = resize_u16(
-        frame.samples(),
-        (frame.rows(), frame.cols()),
-        (letterbox.content_rows, letterbox.content_cols),
-        spec.filter,
-    );
+    letterbox_reduced(frame, (frame.rows(), frame.cols()), 1, spec)
+}
+
+/// The same of a radiograph of which a reduced picture was decoded. `source` is its own size in rows and columns, and the
+/// picture has a sample, of whatever was filtered, where every `step`th pixel of every `step`th row is. The geometry is the
+/// source's: the picture's size is rounded, and its first sample does not lie in the middle of the pixels that it stands for.
+///
+/// # Panics
+/// If the picture's size is not the source's divided by `step` and rounded up.
+pub fn letterbox_reduced(
+    frame: &PixelFrame,
+    source: (usize, usize),
+    step: usize,
+    spec: &PreprocessSpec,
+) -> Letterboxed {
+    let size = (frame.rows(), frame.cols());
+    assert_eq!(size, (source.0.div_ceil(step), source.1.div_ceil(step)), "picture and source differ in size");
+    let letterbox = Letterbox::new(source.0, source.1, spec.input_size);
+    let content = (letterbox.content_rows, letterbox.content_cols);
+    let content = match step {
+        1 => resize_u16(frame.samples(), size, content, spec.filter),
+        _ => resize_stepped(frame, source, step, content, spec.filter),
+    };
     let stretched = percentile_stretch(&content, spec.low_percentile, spec.high_percentile);
     let data = letterbox.pad(&stretched);
     Letterboxed { letterbox, data }
@@ -139,7 +162,34 @@ pub(crate) fn resize_u16(
     if from == to {
         return samples.to_vec();
     }
-    let bytes = resize(bytemuck::cast_slice(samples), PixelType::U16, from, to, filter.into());
+    words(&resize(bytemuck::cast_slice(samples), PixelType::U16, from, to, filter.into()))
+}
+
+/// Resamples a reduced picture over the area of its source, as [`letterbox_reduced`] says.
+fn resize_stepped(
+    frame: &PixelFrame,
+    source: (usize, usize),
+    step: usize,
+    to: (usize, usize),
+    filter: ResizeFilter,
+) -> Vec<u16> {
+    // The source's last pixels may lie behind the last sample, which stands for them.
+    let (rows, cols) = (frame.rows() + 1, frame.cols() + 1);
+    let mut samples = Vec::with_capacity(rows * cols);
+    for row in frame.samples().chunks_exact(frame.cols()) {
+        samples.extend_from_slice(row);
+        samples.extend(row.last());
+    }
+    samples.extend_from_within(samples.len() - cols..);
+    // From where half a pixel before the middle of the first one is.
+    let start = 0.5 - 0.5 / step as f64;
+    let side = |side: usize| side as f64 / step as f64;
+    let part = [start, start, side(source.1), side(source.0)];
+    let bytes = bytemuck::cast_slice(&samples);
+    words(&resize_part(bytes, PixelType::U16, (rows, cols), Some(part), to, filter.into()))
+}
+
+fn words(bytes: &[u8]) -> Vec<u16> {
     bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect()
 }
 
@@ -151,12 +201,28 @@ pub(crate) fn resize(
     to: (usize, usize),
     filter: FilterType,
 ) -> Vec<u8> {
+    resize_part(bytes, pixel, from, None, to, filter)
+}
+
+/// The same of a part of them: left, top, width and height.
+fn resize_part(
+    bytes: &[u8],
+    pixel: PixelType,
+    from: (usize, usize),
+    part: Option<[f64; 4]>,
+    to: (usize, usize),
+    filter: FilterType,
+) -> Vec<u8> {
     let source = ImageRef::new(from.1 as u32, from.0 as u32, bytes, pixel)
         .expect("a frame holds rows × cols samples, aligned as their type");
     let mut target = Image::new(to.1 as u32, to.0 as u32, pixel);
+    let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    if let Some([left, top, width, height]) = part {
+        options = options.crop(left, top, width, height);
+    }
     Resizer::new()
-        .resize(&source, &mut target, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)))
-        .expect("source and target share a pixel type and are not empty");
+        .resize(&source, &mut target, &options)
+        .expect("source and target share a pixel type and are not empty, and the part lies in the source");
     target.into_vec()
 }
 
@@ -217,6 +283,32 @@ mod tests {
         let boxed = letterbox_frame(&PixelFrame::new(128, 128, samples).unwrap(), &spec(32));
         let middle = boxed.data[16 * 32 + 16];
         assert!((middle - 0.5).abs() < 0.02, "{middle}");
+    }
+
+    #[test]
+    fn a_reduced_picture_lies_where_its_source_does() {
+        let shade = |r: usize, c: usize| {
+            (32_000.0 + 15_000.0 * ((r as f64 / 20.0).sin() + (c as f64 / 15.0).cos())) as u16
+        };
+        let picture = |(rows, cols): (usize, usize), step: usize| {
+            let sample = |i: usize| shade(i / cols * step, i % cols * step);
+            PixelFrame::new(rows, cols, (0..rows * cols).map(sample).collect()).unwrap()
+        };
+        let spec = spec(64);
+        for source in [(401, 200), (400, 199), (256, 403)] {
+            let full = picture(source, 1);
+            let expected = letterbox_frame(&full, &spec);
+            assert_eq!(letterbox_reduced(&full, source, 1, &spec), expected);
+            for step in [2, 4] {
+                let reduced = picture((source.0.div_ceil(step), source.1.div_ceil(step)), step);
+                let boxed = letterbox_reduced(&reduced, source, step, &spec);
+                assert_eq!(boxed.letterbox, expected.letterbox);
+                let off = boxed.data.iter().zip(&expected.data).map(|(a, b)| (a - b).abs());
+                let off = off.sum::<f32>() / (64.0 * 64.0);
+                assert!(off < 0.001, "{source:?} / {step}: {off}");
+            }
+        }
+        assert_eq!(spec.sufficient_side(), 192);
     }
 
     #[test]

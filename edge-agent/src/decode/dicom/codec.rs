@@ -5,13 +5,12 @@ use std::borrow::Cow;
 use dicom_dictionary_std::uids;
 use dicom_encoding::TransferSyntax;
 use dicom_encoding::adapters::{PixelDataObject, RawPixelData};
-use jpeg2k::ImageComponent;
 
-use super::super::DecodeError;
 use super::super::guard::guarded;
+use super::super::{DecodeError, Detail};
 use super::codestream::Codestream;
 use super::outline::BIG_ENDIAN;
-use super::pixels::PixelModule;
+use super::pixels::{PixelModule, Raster};
 
 /// How pixel data is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +70,14 @@ impl Compression {
     }
 }
 
-/// Decompresses the only frame to samples of 8 or 16 bit, little-endian, colour interleaved.
+/// Decompresses the only frame to samples of 8 or 16 bit, little-endian, colour interleaved, in all detail or less.
 pub(super) fn decompress(
     fragments: &[&[u8]],
     compression: Compression,
     syntax: &TransferSyntax,
     module: &PixelModule,
-) -> Result<Vec<u8>, DecodeError> {
+    detail: Detail,
+) -> Result<Raster<Vec<u8>>, DecodeError> {
     let codec = compression.name();
     let failed = |reason: String| DecodeError::Codec { codec, reason };
     let data: Cow<'_, [u8]> = match fragments {
@@ -99,10 +99,10 @@ pub(super) fn decompress(
     }
     guarded(codec, || {
         if compression == Compression::JpegLs {
-            return jpeg_ls(&data, module).map_err(failed);
+            return jpeg_ls(&data, module).map(Raster::whole).map_err(failed);
         }
         if compression == Compression::Jpeg2000 {
-            return jpeg_2000(&data, module).map_err(failed);
+            return super::jpeg2000::decode(&data, module, detail).map_err(failed);
         }
         let reader = syntax.pixel_data_reader().ok_or_else(|| DecodeError::TransferSyntax {
             uid: syntax.uid().to_owned(),
@@ -111,7 +111,7 @@ pub(super) fn decompress(
         let mut out = Vec::new();
         let frame = Frame { data: &data, syntax: syntax.uid(), module };
         reader.decode_frame(&frame, 0, &mut out).map_err(|e| failed(e.to_string()))?;
-        Ok(out)
+        Ok(Raster::whole(out))
     })
 }
 
@@ -132,26 +132,6 @@ fn check(header: Codestream, module: &PixelModule) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// With OpenJPEG, as dicom-rs does it, but without its copy of the codestream and its call for every sample. OpenJPEG takes a
-/// codestream that is cut off between tiles, or within one whose length is not told, and leaves the rest black.
-fn jpeg_2000(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {
-    if !Codestream::is_ended_jpeg2000(data) {
-        return Err("it is cut off: its last marker, EOC, is missing".into());
-    }
-    let image = jpeg2k::Image::from_bytes(data).map_err(|e| e.to_string())?;
-    let planes: Vec<&[i32]> = image.components().iter().map(ImageComponent::data).collect();
-    let pixels = module.rows * module.cols;
-    if planes.len() != usize::from(module.samples_per_pixel) || planes.iter().any(|p| p.len() != pixels) {
-        return Err("it holds other pixels than its header says".into());
-    }
-    // Two's complement, as DICOM stores signed samples.
-    Ok(match (&planes[..], module.bits_allocated) {
-        ([plane], 16) => plane.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect(),
-        (_, 8) => (0..pixels).flat_map(|i| planes.iter().map(move |plane| plane[i] as u8)).collect(),
-        _ => (0..pixels).flat_map(|i| planes.iter().flat_map(move |p| (p[i] as u16).to_le_bytes())).collect(),
-    })
 }
 
 fn jpeg_ls(data: &[u8], module: &PixelModule) -> Result<Vec<u8>, String> {

@@ -67,6 +67,29 @@ impl Codestream {
             precision: (depth & 0x7F) + 1,
         })
     }
+
+    /// How often a JPEG 2000 image can be halved: the levels of its main header's COD segment (ITU-T T.800 A.6.1). None if there
+    /// is no such segment, or the image does not begin at the origin of the reference grid: what remained would then have
+    /// other sizes, and lie elsewhere, than every second pixel from the first on.
+    pub(super) fn halvings_of_jpeg2000(data: &[u8]) -> u8 {
+        const SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+        if !data.starts_with(&SIZ) || data.get(16..24).is_none_or(|offset| offset != [0; 8]) {
+            return 0;
+        }
+        let mut rest = &data[2..];
+        // SOT ends the main header.
+        while let &[0xFF, marker, high, low, ..] = rest
+            && marker != 0x90
+        {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            let Some(segment) = rest.get(4..2 + length) else { break };
+            if marker == 0x52 {
+                return segment.get(5).copied().filter(|levels| *levels <= 32).unwrap_or(0);
+            }
+            rest = &rest[2 + length..];
+        }
+        0
+    }
 }
 
 #[cfg(test)]
@@ -105,5 +128,42 @@ mod tests {
         assert_eq!(Codestream::of_jpeg2000(&data[..data.len() - 1]), None);
         *data.last_mut().unwrap() = 2;
         assert_eq!(Codestream::of_jpeg2000(&data), None);
+    }
+
+    /// A main header with a comment before COD, and the SOT behind it.
+    fn main_header(offset: [u32; 2], levels: u8) -> Vec<u8> {
+        let mut data = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
+        for word in [2048, 2500, offset[0], offset[1], 2048, 2500, 0, 0] {
+            data.extend(word.to_be_bytes());
+        }
+        data.extend([0, 1, 15, 1, 1]);
+        data.extend([0xFF, 0x64, 0, 6, 0, 1, 0xFF, 0x52]);
+        data.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, levels, 4, 4, 0, 1]);
+        data.extend([0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 0, 0, 1]);
+        data
+    }
+
+    #[test]
+    fn levels_are_found_behind_other_segments_and_cut_anywhere_are_none_or_right() {
+        let data = main_header([0, 0], 5);
+        assert_eq!(Codestream::halvings_of_jpeg2000(&data), 5);
+        for cut in 0..data.len() {
+            assert!([0, 5].contains(&Codestream::halvings_of_jpeg2000(&data[..cut])), "{cut}");
+        }
+    }
+
+    #[test]
+    fn an_image_without_usable_levels_cannot_be_halved() {
+        let halvings = Codestream::halvings_of_jpeg2000;
+        assert_eq!(halvings(&main_header([1, 0], 5)), 0, "not from the origin");
+        assert_eq!(halvings(&main_header([0, 1], 5)), 0, "not from the origin");
+        let mut data = main_header([0, 0], 33);
+        assert_eq!(halvings(&data), 0, "more than there can be");
+        let cod = data.len() - 26;
+        data.splice(cod..cod + 14, []);
+        data.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, 5, 4, 4, 0, 1]);
+        assert_eq!(halvings(&data), 0, "of a tile");
+        data[cod..cod + 4].copy_from_slice(&[0xFF, 0x64, 0, 0]);
+        assert_eq!(halvings(&data), 0, "behind a segment without length");
     }
 }

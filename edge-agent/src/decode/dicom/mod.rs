@@ -5,6 +5,7 @@ mod codec;
 mod codestream;
 mod grayscale;
 mod identity;
+mod jpeg2000;
 mod outline;
 mod pixels;
 mod rle;
@@ -19,10 +20,10 @@ use shared::pixel::{Photometric, PixelFrame, StoredPixels, VoiApplied};
 use self::attributes::Attributes;
 use self::codec::Compression;
 use self::outline::Outline;
-use self::pixels::{Interpretation, PixelModule};
+use self::pixels::{Interpretation, PixelModule, Raster};
 
 pub(super) use self::codec::transfer_syntaxes;
-use super::{DecodeError, DecodeLimits, Decoded, DicomFraming, Format, ObjectIdentity, content_uid};
+use super::{DecodeError, DecodeLimits, Decoded, Detail, DicomFraming, Format, ObjectIdentity, content_uid};
 
 /// Everything of an image but its samples.
 struct Opened<'a> {
@@ -72,9 +73,11 @@ pub(super) fn decode(
     bytes: &[u8],
     framing: DicomFraming,
     limits: &DecodeLimits,
+    detail: Detail,
 ) -> Result<Decoded, DecodeError> {
     let Opened { outline, attributes, module } = open(bytes, framing, limits)?;
-    let samples = module.samples(&outline)?;
+    let samples = module.samples(&outline, detail)?;
+    let step = samples.step;
     let (frame, photometric, voi_applied) = match module.interpretation {
         Interpretation::Gray(photometric) => {
             let (frame, voi) = render(samples, &module, photometric, &attributes)?;
@@ -89,14 +92,15 @@ pub(super) fn decode(
         series_instance_uid: attributes.uid(tags::SERIES_INSTANCE_UID),
         sop_instance_uid: attributes.uid(tags::SOP_INSTANCE_UID).unwrap_or_else(|| content_uid(bytes)),
         sop_class_uid: attributes.uid(tags::SOP_CLASS_UID),
-        rows: frame.rows(),
-        cols: frame.cols(),
+        rows: module.rows,
+        cols: module.cols,
         photometric,
         voi_applied,
         revision: None,
     };
     Ok(Decoded {
         frame,
+        step,
         image,
         acquired_at: identity::acquired_at(&attributes),
         format: Format::Dicom(framing),
@@ -104,15 +108,16 @@ pub(super) fn decode(
 }
 
 fn render(
-    samples: Vec<u16>,
+    samples: Raster<Vec<u16>>,
     module: &PixelModule,
     photometric: Photometric,
     attributes: &Attributes<'_>,
 ) -> Result<(PixelFrame, VoiApplied), DecodeError> {
+    let (rows, cols) = module.size(samples.step);
     let stored = StoredPixels {
-        rows: module.rows,
-        cols: module.cols,
-        samples,
+        rows,
+        cols,
+        samples: samples.data,
         bits_stored: module.bits_stored,
         signed: module.signed,
         photometric,
@@ -125,10 +130,11 @@ fn render(
 }
 
 /// Colour has no grey-scale transforms: it is display-referred.
-fn spread(mut samples: Vec<u16>, module: &PixelModule) -> Result<PixelFrame, DecodeError> {
+fn spread(mut samples: Raster<Vec<u16>>, module: &PixelModule) -> Result<PixelFrame, DecodeError> {
     let top = (1_u32 << module.bits_stored) - 1;
-    for value in &mut samples {
+    for value in &mut samples.data {
         *value = (u32::from(*value).min(top) * 65_535 / top) as u16;
     }
-    Ok(PixelFrame::new(module.rows, module.cols, samples)?)
+    let (rows, cols) = module.size(samples.step);
+    Ok(PixelFrame::new(rows, cols, samples.data)?)
 }

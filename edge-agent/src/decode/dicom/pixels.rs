@@ -6,7 +6,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use shared::pixel::{ImageLimits, Photometric};
 
-use super::super::DecodeError;
+use super::super::{DecodeError, Detail};
 use super::attributes::Attributes;
 use super::codec::{Compression, decompress};
 use super::outline::{BIG_ENDIAN, Outline, PixelData};
@@ -37,6 +37,19 @@ pub(super) struct PixelModule {
     pub(super) signed: bool,
     planar: bool,
     pub(super) interpretation: Interpretation,
+}
+
+/// What fills an image, row by row: every pixel, or what stands for every `step`th one of every `step`th row.
+pub(super) struct Raster<T> {
+    pub(super) step: usize,
+    pub(super) data: T,
+}
+
+impl<T> Raster<T> {
+    /// Every pixel.
+    pub(super) fn whole(data: T) -> Self {
+        Self { step: 1, data }
+    }
 }
 
 impl PixelModule {
@@ -103,10 +116,15 @@ impl PixelModule {
     }
 
     /// One sample a pixel, row-major, in the low `bits_stored` bits; colour becomes luminance.
-    pub(super) fn samples(&self, outline: &Outline<'_>) -> Result<Vec<u16>, DecodeError> {
+    pub(super) fn samples(
+        &self,
+        outline: &Outline<'_>,
+        detail: Detail,
+    ) -> Result<Raster<Vec<u16>>, DecodeError> {
         let compression = Compression::of(outline.syntax)?;
-        let bytes = self.bytes(outline, compression)?;
-        let bytes = bytes.get(..self.size()).ok_or_else(|| self.too_short(bytes.len()))?;
+        let Raster { step, data: bytes } = self.bytes(outline, compression, detail)?;
+        let expected = self.length(step);
+        let bytes = bytes.get(..expected).ok_or_else(|| too_short(expected, bytes.len()))?;
         let mut values: Vec<u16> = match self.bits_allocated {
             8 => bytes.iter().map(|&v| u16::from(v)).collect(),
             _ => bytes.chunks_exact(2).map(|v| u16::from_le_bytes([v[0], v[1]])).collect(),
@@ -117,20 +135,23 @@ impl PixelModule {
         // JPEG decoders give RGB whatever the object calls it.
         let decoded_to_rgb = matches!(compression, Compression::Jpeg | Compression::Jpeg2000);
         let planar = self.planar && compression == Compression::None;
-        Ok(match self.interpretation {
+        let data = match self.interpretation {
             Interpretation::Gray(_) => values,
-            Interpretation::Ybr if !decoded_to_rgb => self.pick(&values, planar, |[y, _, _]| y),
-            Interpretation::Rgb | Interpretation::Ybr => self.pick(&values, planar, luminance),
-        })
+            Interpretation::Ybr if !decoded_to_rgb => pick(&values, planar, |[y, _, _]| y),
+            Interpretation::Rgb | Interpretation::Ybr => pick(&values, planar, luminance),
+        };
+        Ok(Raster { step, data })
     }
 
-    /// Bytes of the samples without compression.
-    fn size(&self) -> usize {
-        self.rows * self.cols * usize::from(self.samples_per_pixel * (self.bits_allocated / 8))
+    /// Rows and columns of a [`Raster`].
+    pub(super) fn size(&self, step: usize) -> (usize, usize) {
+        (self.rows.div_ceil(step), self.cols.div_ceil(step))
     }
 
-    fn too_short(&self, found: usize) -> DecodeError {
-        DecodeError::PixelDataLength { expected: self.size() as u64, found: found as u64 }
+    /// Bytes of its samples without compression.
+    fn length(&self, step: usize) -> usize {
+        let (rows, cols) = self.size(step);
+        rows * cols * usize::from(self.samples_per_pixel * (self.bits_allocated / 8))
     }
 
     /// Whether uncompressed pixel data is all there.
@@ -138,7 +159,8 @@ impl PixelModule {
         match &outline.pixels {
             Some(PixelData::Native { range, .. }) => {
                 let found = range.end.min(outline.data.len()).saturating_sub(range.start);
-                if found < self.size() { Err(self.too_short(found)) } else { Ok(()) }
+                let expected = self.length(1);
+                if found < expected { Err(too_short(expected, found)) } else { Ok(()) }
             }
             _ => Ok(()),
         }
@@ -149,7 +171,8 @@ impl PixelModule {
         &self,
         outline: &'a Outline<'_>,
         compression: Compression,
-    ) -> Result<Cow<'a, [u8]>, DecodeError> {
+        detail: Detail,
+    ) -> Result<Raster<Cow<'a, [u8]>>, DecodeError> {
         let data = outline.data.as_ref();
         match outline.pixels.as_ref().ok_or(DecodeError::Missing("PixelData (7FE0,0010)"))? {
             PixelData::Native { range, vr } => {
@@ -161,26 +184,30 @@ impl PixelModule {
                 let big_endian = outline.syntax.uid() == BIG_ENDIAN;
                 // OW is swapped as words even if it holds bytes (PS3.5 section 8.1.1).
                 if big_endian && (self.bits_allocated == 16 || *vr == VR::OW) {
-                    return Ok(Cow::Owned(bytes.chunks_exact(2).flat_map(|v| [v[1], v[0]]).collect()));
+                    return Ok(Raster::whole(bytes.chunks_exact(2).flat_map(|v| [v[1], v[0]]).collect()));
                 }
-                Ok(Cow::Borrowed(bytes))
+                Ok(Raster::whole(Cow::Borrowed(bytes)))
             }
             PixelData::Encapsulated { fragments } => {
                 let fragments: Vec<&[u8]> = fragments.iter().map(|range| &data[range.clone()]).collect();
-                decompress(&fragments, compression, outline.syntax, self).map(Cow::Owned)
+                let Raster { step, data } =
+                    decompress(&fragments, compression, outline.syntax, self, detail)?;
+                Ok(Raster { step, data: Cow::Owned(data) })
             }
         }
     }
+}
 
-    fn pick(&self, values: &[u16], planar: bool, gray: impl Fn([u16; 3]) -> u16) -> Vec<u16> {
-        let pixels = self.rows * self.cols;
-        if planar {
-            return (0..pixels)
-                .map(|i| gray([values[i], values[pixels + i], values[2 * pixels + i]]))
-                .collect();
-        }
-        values.chunks_exact(3).map(|v| gray([v[0], v[1], v[2]])).collect()
+fn too_short(expected: usize, found: usize) -> DecodeError {
+    DecodeError::PixelDataLength { expected: expected as u64, found: found as u64 }
+}
+
+fn pick(values: &[u16], planar: bool, gray: impl Fn([u16; 3]) -> u16) -> Vec<u16> {
+    if planar {
+        let pixels = values.len() / 3;
+        return (0..pixels).map(|i| gray([values[i], values[pixels + i], values[2 * pixels + i]])).collect();
     }
+    values.chunks_exact(3).map(|v| gray([v[0], v[1], v[2]])).collect()
 }
 
 const PHOTOMETRIC: &str = "PhotometricInterpretation (0028,0004)";

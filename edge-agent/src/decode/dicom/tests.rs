@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use dicom_core::value::{C, DataSetSequence, PixelFragmentSequence, Value};
+use dicom_core::value::{C, DataSetSequence, Value};
 use dicom_core::{DataElement, Length, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -8,6 +8,7 @@ use dicom_transfer_syntax_registry::entries;
 use proptest::prelude::*;
 use shared::pixel::{Photometric, PixelFrame, VoiApplied};
 
+use crate::decode::fixtures::encapsulate;
 use crate::decode::{DecodeError, DecodeLimits, Decoded, decode_bytes};
 use crate::specimen::{dataset, write};
 
@@ -70,11 +71,6 @@ fn table(object: &mut InMemDicomObject, tag: Tag, first: u16, bits: u16, entries
     ]);
     let items = DataSetSequence::new(vec![item], Length::UNDEFINED);
     object.put(DataElement::new(tag, VR::SQ, Value::Sequence(items)));
-}
-
-fn encapsulate(object: &mut InMemDicomObject, fragments: Vec<Vec<u8>>) {
-    let fragments = PixelFragmentSequence::new(Vec::<u32>::new(), fragments);
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, Value::PixelSequence(fragments)));
 }
 
 fn decode(object: InMemDicomObject) -> Result<Decoded, DecodeError> {
@@ -344,8 +340,8 @@ const JPEG_2000_GREY: [u8; 122] = [
     0x63, 0xFF, 0xD9,
 ];
 
-/// Some other pixels of the same size in two tiles.
-const JPEG_2000_TILES: [u8; 156] = [
+/// Some other pixels of the same size in two tiles, without levels.
+pub(super) const JPEG_2000_TILES: [u8; 156] = [
     0xFF, 0x4F, 0xFF, 0x51, 0x00, 0x29, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x04, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x0F, 0x01, 0x01, 0xFF, 0x52, 0x00, 0x0C, 0x00, 0x00,
@@ -369,10 +365,14 @@ const JPEG_2000_COLOUR: [u8; 106] = [
     0x8A, 0x7F, 0xFF, 0xD9,
 ];
 
+/// A file of an image of [`frame`]'s size.
+pub(super) fn jpeg_2000_file(stream: &[u8]) -> Vec<u8> {
+    write(object(|o| encapsulate(o, vec![stream.to_vec()])), uids::JPEG2000_LOSSLESS)
+}
+
 #[test]
 fn jpeg_2000_decodes_grey_and_colour() {
-    let grey = object(|o| encapsulate(o, vec![JPEG_2000_GREY.to_vec()]));
-    let decoded = decode_bytes(&write(grey, uids::JPEG2000_LOSSLESS), &DecodeLimits::default()).unwrap();
+    let decoded = decode_bytes(&jpeg_2000_file(&JPEG_2000_GREY), &DecodeLimits::default()).unwrap();
     assert_eq!(decoded.frame, frame());
 
     let mut colour = rgb_object(0);
