@@ -96,6 +96,7 @@ fn manifest(sha256: &str) -> Manifest {
         threshold: 0.5,
         min_area_fraction: 0.0,
         min_part_fraction: 0.0,
+        within: Vec::new(),
         color: Rgb(color),
     };
     Manifest {

@@ -14,9 +14,9 @@ use crate::schema::{SchemaError, SchemaVersion};
 
 /// The manifest schema that this program writes. Stricter than messages: an unknown key is an error whatever
 /// the minor version, for passing over one could move a mask. 1.1 added `anatomy`, `measurements`, `quality`,
-/// `golden.max_logit_error` and the classes' `temperature`, 1.2 the classes' `min_part_fraction`; an older manifest has none of
-/// them and keeps its meaning.
-pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
+/// `golden.max_logit_error` and the classes' `temperature`, 1.2 the classes' `min_part_fraction`, 1.3 their `within`; an older
+/// manifest has none of them and keeps its meaning.
+pub const SCHEMA: SchemaVersion = SchemaVersion { major: 1, minor: 3 };
 
 const WHAT: &str = "manifest";
 
@@ -118,6 +118,10 @@ pub struct ClassSpec {
     /// piece, such as a lung.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_part_fraction: f32,
+    /// Labels of classes that it lies within: what is outside the convex hull of their masks together goes, before components do.
+    /// Where none of them is found all of it stays; empty: it may lie anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<String>,
     /// Colour in overlays.
     pub color: Rgb,
 }
@@ -329,6 +333,11 @@ impl Manifest {
             check(area_ok, field("min_area_fraction"), &class.min_area_fraction, "from 0 to below 1")?;
             let part_ok = (0.0..=1.0).contains(&class.min_part_fraction);
             check(part_ok, field("min_part_fraction"), &class.min_part_fraction, "from 0 to 1")?;
+            let free = |label: &String| self.classes.iter().any(|c| c.label == *label && c.within.is_empty());
+            if let Some(label) = class.within.iter().find(|label| !free(label)) {
+                let must = "the label of a class that may lie anywhere itself";
+                return Err(ManifestError::Field { field: field("within"), value: label.clone(), must });
+            }
         }
         let labels: Vec<&str> = self.classes.iter().map(|class| class.label.as_str()).collect();
         self.anatomy.validate(&labels)?;
@@ -356,6 +365,7 @@ pub(crate) mod tests {
             threshold: 0.5,
             min_area_fraction: 0.001,
             min_part_fraction: 0.0,
+            within: Vec::new(),
             color: Rgb([255, 0, 0]),
         }
     }
@@ -414,11 +424,12 @@ pub(crate) mod tests {
     fn what_a_1_0_manifest_lacks_is_not_written_unless_it_says_something() {
         let mut manifest = manifest();
         let text = manifest.to_toml().unwrap();
-        for key in ["anatomy", "measurements", "quality", "temperature", "min_part_fraction"] {
+        for key in ["anatomy", "measurements", "quality", "temperature", "min_part_fraction", "within"] {
             assert!(!text.contains(key), "{key}: {text}");
         }
         manifest.classes[0].temperature = 1.7;
         manifest.classes[0].min_part_fraction = 0.1;
+        manifest.classes[0].within = vec!["heart".into()];
         manifest.classes.push(class("right_lung"));
         let label = |label: &str| Some(label.to_owned());
         manifest.anatomy = AnatomySpec {
@@ -466,6 +477,8 @@ pub(crate) mod tests {
         assert!(bad(|m| m.classes[0].threshold = f32::NAN).contains("classes[0].threshold"));
         assert!(bad(|m| m.classes[0].min_area_fraction = 1.0).contains("min_area_fraction"));
         assert!(bad(|m| m.classes[0].min_part_fraction = 1.1).contains("min_part_fraction"));
+        assert!(bad(|m| m.classes[0].within = vec!["cor".into()]).contains("classes[0].within = cor"));
+        assert!(bad(|m| m.classes[0].within = vec!["left_lung".into()]).contains("may lie anywhere"));
         assert!(bad(|m| m.classes[1].temperature = 0.0).contains("classes[1].temperature"));
         assert!(bad(|m| m.classes[1].temperature = f32::INFINITY).contains("temperature"));
         assert!(bad(|m| m.anatomy.heart = Some("cor".into())).contains("anatomy.heart"));

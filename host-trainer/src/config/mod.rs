@@ -116,6 +116,9 @@ pub struct ClassConfig {
     /// Components smaller than this share of the class's largest one are dropped, 0 to 1.
     #[serde(default)]
     pub min_part_fraction: f32,
+    /// Labels of classes that it lies within: what is outside the convex hull of their masks together is dropped.
+    #[serde(default)]
+    pub within: Vec<String>,
     /// No threshold below is fitted, 0 to 0.95: for what is found so seldom that the best IoU comes with false alarms
     /// everywhere.
     #[serde(default)]
@@ -143,6 +146,7 @@ impl ClassConfig {
             threshold,
             min_area_fraction: self.min_area_fraction,
             min_part_fraction: self.min_part_fraction,
+            within: self.within.clone(),
             color: self.color,
         }
     }
@@ -174,10 +178,10 @@ impl Config {
         }
     }
 
-    /// The graph that a stage trains.
+    /// The graph that a stage trains: of an ensemble one member.
     pub fn graph_of(&self, stage: Stage) -> Graph {
         match stage {
-            Stage::Pretrain | Stage::Train => self.graph(),
+            Stage::Pretrain | Stage::Train => self.segmenter(1),
             Stage::Classifier => classifier(&self.classifier.network, self.findings.len()),
             Stage::Edges => edge_net(&self.classifier.network),
         }
@@ -188,9 +192,13 @@ impl Config {
         self.classes.iter().map(|class| class.label.clone()).collect()
     }
 
-    /// The network's graph.
+    /// The network's graph, with all members of an ensemble.
     pub fn graph(&self) -> Graph {
-        deeplab_v3_plus(&DeepLabConfig { classes: self.classes.len(), ..self.network.clone() })
+        self.segmenter(self.network.members)
+    }
+
+    fn segmenter(&self, members: usize) -> Graph {
+        deeplab_v3_plus(&DeepLabConfig { classes: self.classes.len(), members, ..self.network.clone() })
     }
 
     /// The settings of a stage.

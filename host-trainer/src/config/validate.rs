@@ -39,6 +39,13 @@ impl Config {
                 let reason = format!("{} must lie from 0 to 1", class.min_part_fraction);
                 return bad("classes.min_part_fraction", reason);
             }
+            let free = |label: &String| self.classes.iter().any(|c| c.label == *label && c.within.is_empty());
+            if let Some(label) = class.within.iter().find(|label| !free(label)) {
+                return bad(
+                    "classes.within",
+                    format!("\"{label}\" is none of the classes that may lie anywhere"),
+                );
+            }
         }
         for (i, derived) in self.derived.iter().enumerate() {
             let taken = labels.contains(&derived.label)
@@ -69,6 +76,12 @@ impl Config {
         self.preprocess.validate().or_else(|error| bad("preprocess", error.to_string()))?;
         if self.network.input_channels != 1 {
             return bad("network.input_channels", "radiographs have one channel".into());
+        }
+        if !(1..=8).contains(&self.network.members) {
+            return bad("network.members", format!("{} must lie from 1 to 8", self.network.members));
+        }
+        if self.network.members > 1 && self.network.auxiliary {
+            return bad("network.auxiliary", "an ensemble has no auxiliary head".into());
         }
         let size = self.preprocess.input_size;
         if let Err(error) = self.graph().shapes(size, size) {

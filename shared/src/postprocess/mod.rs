@@ -2,14 +2,15 @@
 //!
 //! Logits are interpolated bilinearly onto the wanted grid and compared with the logit of the class's
 //! threshold times its temperature, which equals interpolating, dividing by the temperature and applying the
-//! sigmoid after; then small components go, those of the image and those beside a larger one.
+//! sigmoid after; of a class that lies within others, what is outside their convex hull goes; then small components go, those of
+//! the image and those beside a larger one.
 
 mod sampler;
 
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ClassSpec;
-use crate::mask::{Mask, remove_small_components};
+use crate::mask::{ConvexHull, Mask, remove_small_components};
 use crate::preprocess::Letterbox;
 
 use sampler::Sampler;
@@ -29,7 +30,7 @@ pub struct ClassResult {
     /// Foreground on the wanted grid.
     pub mask: Mask,
     /// The greatest calibrated probability anywhere in the image, 0..=1: at or above the threshold exactly if some pixel
-    /// of the network's output is foreground.
+    /// of the network's output is foreground, also if it goes for want of size or for its place.
     pub score: f32,
 }
 
@@ -135,20 +136,34 @@ pub fn segment(
         return Err(LogitsError::Classes { found: logits.classes, expected: classes.len() });
     }
     let sampler = Sampler::new(letterbox, (logits.rows, logits.cols), grid);
-    classes
-        .iter()
-        .enumerate()
-        .map(|(class, spec)| {
-            let plane = logits.plane(class);
-            if plane.iter().any(|v| !v.is_finite()) {
-                return Err(LogitsError::NotFinite { class });
-            }
-            let mut mask = sampler.threshold(plane, spec.temperature * logit(spec.threshold));
-            let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
-            remove_small_components(&mut mask, least, spec.min_part_fraction);
-            Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane) / spec.temperature) })
-        })
-        .collect()
+    let bare = |(class, spec): (usize, &ClassSpec)| {
+        let plane = logits.plane(class);
+        if plane.iter().any(|v| !v.is_finite()) {
+            return Err(LogitsError::NotFinite { class });
+        }
+        let mask = sampler.threshold(plane, spec.temperature * logit(spec.threshold));
+        Ok(ClassResult { mask, score: sigmoid(sampler.greatest(plane) / spec.temperature) })
+    };
+    let mut results: Vec<ClassResult> = classes.iter().enumerate().map(bare).collect::<Result<_, _>>()?;
+    let clear = |mask: &mut Mask, spec: &ClassSpec| {
+        let least = (f64::from(spec.min_area_fraction) * (grid.0 * grid.1) as f64).ceil() as usize;
+        remove_small_components(mask, least, spec.min_part_fraction);
+    };
+    for (result, spec) in results.iter_mut().zip(classes).filter(|(_, spec)| spec.within.is_empty()) {
+        clear(&mut result.mask, spec);
+    }
+    for (class, spec) in classes.iter().enumerate().filter(|(_, spec)| !spec.within.is_empty()) {
+        let around = results.iter().zip(classes).filter(|(_, other)| spec.within.contains(&other.label));
+        let around: Vec<&Mask> = around.map(|(result, _)| &result.mask).collect();
+        let hull = ConvexHull::around(&around);
+        let mask = &mut results[class].mask;
+        // Where nothing is found that it could lie in, nothing is known of its place.
+        if let Some(hull) = hull {
+            hull.clip(mask);
+        }
+        clear(mask, spec);
+    }
+    Ok(results)
 }
 
 /// The value whose sigmoid is `p`.
@@ -246,6 +261,30 @@ mod tests {
             segment(&view, &boxed, &[spec], (32, 32)).unwrap()[0].mask.area()
         };
         assert_eq!([0.0, 0.07, 0.1].map(area), [344, 344, 320]);
+    }
+
+    #[test]
+    fn what_lies_outside_the_classes_around_it_goes_before_small_parts_do() {
+        let boxed = Letterbox::new(32, 32, 32);
+        let disc = |r: usize, c: usize, at: f32| (r as f32 - 15.5).hypot(c as f32 - at) < 4.0;
+        let lungs = |found: bool| {
+            plane(32, move |r, c| if found && (disc(r, c, 6.0) || disc(r, c, 25.0)) { 5.0 } else { -5.0 })
+        };
+        // A bar through both lungs and beyond, and a speck that the bar's lower end has as its neighbour.
+        let bar = plane(32, |r, c| if (14..20).contains(&r) || c == 15 && r > 18 { 5.0 } else { -5.0 });
+        let masks = |found| {
+            let logits = [bar.clone(), lungs(found)].concat();
+            let opacity =
+                ClassSpec { within: vec!["lungs".into()], min_area_fraction: 0.0, ..class("opacity") };
+            let view = Logits::new(2, 32, 32, &logits).unwrap();
+            segment(&view, &boxed, &[opacity, class("lungs")], (32, 32)).unwrap()
+        };
+        let [opacity, lung] = &masks(true)[..] else { panic!("two classes") };
+        let mut expected = masks(false)[0].mask.clone();
+        assert_eq!(expected.area(), 6 * 32 + 12);
+        ConvexHull::around(&[&lung.mask]).unwrap().clip(&mut expected);
+        assert_eq!(opacity.mask, expected);
+        assert!(opacity.mask.get(15, 15) && !opacity.mask.get(15, 1) && !opacity.mask.get(25, 15));
     }
 
     #[test]
