@@ -10,6 +10,7 @@ mod check;
 mod compare;
 mod compute;
 mod device;
+mod ensemble;
 mod error;
 mod evaluate;
 mod export;
@@ -92,6 +93,8 @@ enum Command {
     Recover(recover::Args),
     /// Average the weights that a training began with and those that it ended with.
     Average(average::Args),
+    /// Put trained networks side by side as one model, for boxes with time to spare.
+    Ensemble(ensemble::Args),
     /// Measure how fast training is, part by part, and the memory it takes.
     Bench(bench::Args),
 }
@@ -134,6 +137,7 @@ impl Cli {
             Command::Bundle(command) => bundle::run(command),
             Command::Recover(args) => recover::run(args),
             Command::Average(args) => average::run(args),
+            Command::Ensemble(args) => ensemble::run(args),
             Command::Bench(args) => bench::run(args),
         }
     }

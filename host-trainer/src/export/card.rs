@@ -6,9 +6,12 @@ use super::Ladder;
 use crate::config::Config;
 use crate::evaluate::{ALL_SOURCES, ClassReliability, Measure, Protocol, Report};
 use crate::examine::{Examination, figures_markdown};
+use crate::net::Graph;
 
 /// What a card tells beside the manifest.
 pub(super) struct Evidence<'a> {
+    /// The network as it was trained.
+    pub(super) network: &'a Graph,
     /// The forms of the network.
     pub(super) ladder: &'a Ladder,
     /// Figures of the teachers together.
@@ -43,13 +46,13 @@ fn sections(
     writeln!(t, "## Use\n\n{}\n", or_unsaid(&config.export.intended_use))?;
 
     let size = manifest.preprocess.input_size;
-    let macs = config.graph().macs(size, size).map_or(0.0, |macs| macs as f64 / 1e9);
+    let macs = evidence.network.macs(size, size).map_or(0.0, |macs| macs as f64 / 1e9);
     writeln!(t, "## Model\n")?;
     writeln!(
         t,
         "- Network: {}, {macs:.2} GMAC at {size} px, {} parameters",
         manifest.training.network,
-        config.graph().trainable_count()
+        evidence.network.trainable_count()
     )?;
     let arithmetic = match manifest.graph.quantization {
         Quantization::F32 => "32-bit floats",

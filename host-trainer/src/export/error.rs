@@ -8,6 +8,17 @@ pub enum ExportError {
     /// The model does not belong to the configuration.
     #[error(transparent)]
     OtherModel(#[from] Misfit),
+    /// Too many networks for an ensemble, or too few.
+    #[error("{found} members are named, network.members = {wanted}: both must be the same")]
+    Members {
+        /// There are.
+        found: usize,
+        /// `network.members`.
+        wanted: usize,
+    },
+    /// A network that cannot be in the ensemble.
+    #[error("a member is of another network than the configuration's: {0}")]
+    OtherMember(crate::net::ParamsError),
     /// The folder holds something else than a bundle.
     #[error("{path} exists and is no bundle; choose another --out")]
     NotABundle {

@@ -7,6 +7,7 @@
 //! ```
 
 mod card;
+mod ensemble;
 mod error;
 mod folder;
 mod golden;
@@ -24,6 +25,7 @@ use shared::bundle::sha256_hex;
 use shared::manifest::{self, GoldenSpec, GraphSpec, Manifest, Metric, PostprocessSpec, Quantization};
 use tch::Device;
 
+pub use ensemble::ensemble;
 pub use error::ExportError;
 pub use ladder::{Climb, Ladder, QuantizeChoice, Rung};
 
@@ -132,7 +134,7 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
     let taught_by = match teachers {
         [] => None,
         _ if test.is_empty() => None,
-        _ => Some(test_report(config, &test, &ensemble(config, teachers, &validation, device)?)?),
+        _ => Some(test_report(config, &test, &teachers_together(config, teachers, &validation, device)?)?),
     };
     let manifest = Manifest {
         schema: manifest::SCHEMA,
@@ -162,7 +164,8 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
         metrics: reports.iter().flat_map(|(quantization, report)| metrics(*quantization, report)).collect(),
     };
     let golden = golden::cases(config, &shipped.predictor(config, device)?)?;
-    let evidence = card::Evidence { ladder: &ladder, teachers: taught_by.as_ref(), examination };
+    let network = &model.info.graph;
+    let evidence = card::Evidence { network, ladder: &ladder, teachers: taught_by.as_ref(), examination };
     let card = card::render(config, &manifest, &evidence);
     folder::write(
         out,
@@ -173,7 +176,7 @@ pub fn export(request: &Request<'_>) -> Result<Exported, ExportError> {
 }
 
 /// Teachers as one model: the mean of their probabilities, with thresholds of its own.
-fn ensemble(
+fn teachers_together(
     config: &Config,
     teachers: &[Teacher],
     validation: &[Sample],
@@ -243,7 +246,7 @@ fn onnx_info(config: &Config, model: &ModelFile) -> onnx::ModelInfo {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use shared::bundle::Bundle;
 
     use super::*;
@@ -267,7 +270,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: vec![None, None],
         };
         ModelFile { params: he_init(&info.graph, 1), info }

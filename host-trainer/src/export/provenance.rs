@@ -24,7 +24,7 @@ pub(super) fn training_record(
     index: Option<&Index>,
 ) -> Result<TrainingRecord, ExportError> {
     let info = &model.info;
-    if let Some(record) = &info.recovered {
+    if let Some(record) = &info.record {
         return Ok(record.clone());
     }
     let mut sources = Vec::new();
@@ -189,7 +189,7 @@ mod tests {
             teachers: 2,
             pseudo_masks: true,
             share: None,
-            recovered: None,
+            record: None,
             validation: Vec::new(),
         };
         let text = |info: ModelInfo| {
@@ -224,7 +224,7 @@ mod tests {
             steps: 5,
             sources: Vec::new(),
         };
-        let back = ModelInfo { recovered: Some(recovered.clone()), ..info.clone() };
+        let back = ModelInfo { record: Some(recovered.clone()), ..info.clone() };
         let params = crate::net::he_init(&back.graph, 1);
         let told = training_record(&config, &ModelFile { info: back, params }, None).unwrap();
         assert_eq!(told, recovered, "what a bundle told of its weights is told on");

@@ -101,6 +101,22 @@ pub struct DeepLabConfig {
     /// A second output: one logit a class that says whether the class is in the image at all, from the mean of the
     /// encoder's last feature map (segmentation_models_pytorch's `aux_params`).
     pub auxiliary: bool,
+    /// Networks side by side, trained one by one, whose features one head reads. What the head's weights make of them is
+    /// the ensemble's to say ([`crate::net::ensemble`]); 1: a single network.
+    #[serde(skip_serializing_if = "is_one")]
+    pub members: usize,
+}
+
+fn is_one(members: &usize) -> bool {
+    *members == 1
+}
+
+/// The head: a 1 × 1 convolution with a bias, over the features of every member.
+pub(super) const HEAD: &str = "segmentation_head.0";
+
+/// What the names of a member's nodes begin with.
+pub(super) fn member_prefix(member: usize) -> String {
+    format!("members.{member}.")
 }
 
 /// Names of the decoder's nodes begin so.
@@ -120,6 +136,7 @@ impl Default for DeepLabConfig {
             dropout: 0.5,
             input_channels: 1,
             auxiliary: false,
+            members: 1,
         }
     }
 }
@@ -131,59 +148,78 @@ const LOW_LEVEL_CHANNELS: usize = 48;
 
 /// The network: image `[input_channels, H, W]` → logits `[classes, H, W]`.
 pub fn deeplab_v3_plus(config: &DeepLabConfig) -> Graph {
-    let stages = Stages::of(config.output_stride);
     let name = format!(
-        "deeplabv3plus-resnet18-{}-os{}{}",
+        "deeplabv3plus-resnet18-{}-os{}{}{}",
         config.width.label(),
         usize::from(config.output_stride),
-        if config.separable { "-separable" } else { "" }
+        if config.separable { "-separable" } else { "" },
+        if config.members > 1 { format!("-x{}", config.members) } else { String::new() }
     );
-    let channels = config.width.scale(DECODER_CHANNELS);
     let (mut graph, image) = GraphBuilder::new(name, config.input_channels);
     let g = &mut graph;
-    let features = resnet18(g, "encoder", image, config.width.scale(64), &stages);
-
-    let x = aspp(g, config, features.high_level(), channels);
-    let x = conv3x3(g, config.separable, "decoder.aspp.1", x, channels, 1);
-    let x = g.batch_norm_relu("decoder.aspp.2", x);
-    let x = g.resize("decoder.up", x, ResizeTarget::Like(features.low_level()));
-
-    let low =
-        g.conv("decoder.block1.0", features.low_level(), config.width.scale(LOW_LEVEL_CHANNELS), 1, |_| ());
-    let low = g.batch_norm_relu("decoder.block1.1", low);
-    let x = g.concat("decoder.concat", &[x, low]);
-    let x = conv3x3(g, config.separable, "decoder.block2.0", x, channels, 1);
-    let x = g.batch_norm_relu("decoder.block2.1", x);
-
-    let x = g.conv("segmentation_head.0", x, config.classes, 1, |c| c.bias = true);
+    let (x, high_level) = match config.members {
+        1 => member(g, config, "", image),
+        members => {
+            let all: Vec<_> = (0..members).map(|i| member(g, config, &member_prefix(i), image)).collect();
+            let features: Vec<NodeId> = all.iter().map(|(features, _)| *features).collect();
+            (g.concat("members.concat", &features), all[0].1)
+        }
+    };
+    let x = g.conv(HEAD, x, config.classes, 1, |c| c.bias = true);
     let logits = g.resize("segmentation_head.1", x, ResizeTarget::Like(image));
     let mut outputs = vec![logits];
     if config.auxiliary {
-        let x = g.global_average_pool("classification_head.0", features.high_level());
+        let x = g.global_average_pool("classification_head.0", high_level);
         outputs.push(g.conv("classification_head.3", x, config.classes, 1, |c| c.bias = true));
     }
     graph.finish(&outputs)
 }
 
+/// Encoder and decoder; gives what the head reads, and the encoder's last feature map.
+fn member(g: &mut GraphBuilder, config: &DeepLabConfig, prefix: &str, image: NodeId) -> (NodeId, NodeId) {
+    let stages = Stages::of(config.output_stride);
+    let channels = config.width.scale(DECODER_CHANNELS);
+    let features = resnet18(g, &format!("{prefix}encoder"), image, config.width.scale(64), &stages);
+    let decoder = format!("{prefix}{DECODER}");
+
+    let x = aspp(g, config, &decoder, features.high_level(), channels);
+    let x = conv3x3(g, config.separable, &format!("{decoder}aspp.1"), x, channels, 1);
+    let x = g.batch_norm_relu(&format!("{decoder}aspp.2"), x);
+    let x = g.resize(format!("{decoder}up"), x, ResizeTarget::Like(features.low_level()));
+
+    let low = config.width.scale(LOW_LEVEL_CHANNELS);
+    let low = g.conv(format!("{decoder}block1.0"), features.low_level(), low, 1, |_| ());
+    let low = g.batch_norm_relu(&format!("{decoder}block1.1"), low);
+    let x = g.concat(format!("{decoder}concat"), &[x, low]);
+    let x = conv3x3(g, config.separable, &format!("{decoder}block2.0"), x, channels, 1);
+    (g.batch_norm_relu(&format!("{decoder}block2.1"), x), features.high_level())
+}
+
 /// Atrous spatial pyramid pooling: one 1 × 1, three dilated 3 × 3 and one image-level branch, joined and projected.
-fn aspp(g: &mut GraphBuilder, config: &DeepLabConfig, input: NodeId, channels: usize) -> NodeId {
-    const P: &str = "decoder.aspp.0";
-    let x = g.conv(format!("{P}.convs.0.0"), input, channels, 1, |_| ());
-    let mut branches = vec![g.batch_norm_relu(&format!("{P}.convs.0.1"), x)];
+fn aspp(
+    g: &mut GraphBuilder,
+    config: &DeepLabConfig,
+    decoder: &str,
+    input: NodeId,
+    channels: usize,
+) -> NodeId {
+    let p = format!("{decoder}aspp.0");
+    let x = g.conv(format!("{p}.convs.0.0"), input, channels, 1, |_| ());
+    let mut branches = vec![g.batch_norm_relu(&format!("{p}.convs.0.1"), x)];
     for (i, &rate) in config.aspp_rates.iter().enumerate() {
-        let name = format!("{P}.convs.{}", i + 1);
+        let name = format!("{p}.convs.{}", i + 1);
         let x = conv3x3(g, config.separable, &format!("{name}.0"), input, channels, rate);
         branches.push(g.batch_norm_relu(&format!("{name}.1"), x));
     }
-    let x = g.global_average_pool(format!("{P}.convs.4.0"), input);
-    let x = g.conv(format!("{P}.convs.4.1"), x, channels, 1, |_| ());
-    let x = g.batch_norm_relu(&format!("{P}.convs.4.2"), x);
-    branches.push(g.resize(format!("{P}.convs.4.up"), x, ResizeTarget::Like(input)));
+    let x = g.global_average_pool(format!("{p}.convs.4.0"), input);
+    let x = g.conv(format!("{p}.convs.4.1"), x, channels, 1, |_| ());
+    let x = g.batch_norm_relu(&format!("{p}.convs.4.2"), x);
+    branches.push(g.resize(format!("{p}.convs.4.up"), x, ResizeTarget::Like(input)));
 
-    let x = g.concat(format!("{P}.concat"), &branches);
-    let x = g.conv(format!("{P}.project.0"), x, channels, 1, |_| ());
-    let x = g.batch_norm_relu(&format!("{P}.project.1"), x);
-    g.dropout(format!("{P}.project.3"), x, config.dropout)
+    let x = g.concat(format!("{p}.concat"), &branches);
+    let x = g.conv(format!("{p}.project.0"), x, channels, 1, |_| ());
+    let x = g.batch_norm_relu(&format!("{p}.project.1"), x);
+    g.dropout(format!("{p}.project.3"), x, config.dropout)
 }
 
 /// A 3 × 3 convolution, dense or as depthwise (`.0`) and pointwise (`.1`).

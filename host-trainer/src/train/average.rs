@@ -57,7 +57,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: vec![Some(0.25)],
         };
         ModelFile { info, params }

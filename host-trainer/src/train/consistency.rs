@@ -233,7 +233,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: Vec::new(),
         };
         let model = crate::train::ModelFile { info, params: net(2).to_params() };

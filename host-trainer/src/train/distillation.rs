@@ -60,13 +60,13 @@ impl Teachers {
             sized.preprocess.input_size = model.info.preprocess.input_size;
             model.info.require_input(&sized, &Stage::SEGMENTERS)?;
             let net = TorchNet::from_params(&model.info.graph, &model.params, device)?;
-            let known = &model.info.labels;
-            // Where it does not know a class its share is 0, whatever is read.
-            let output = |label: &String| known.iter().position(|k| k == label).unwrap_or(0) as i64;
-            let outputs: Vec<i64> = config.labels().iter().map(output).collect();
-            let outputs = match *known == config.labels() {
+            let outputs = match model.info.labels == config.labels() {
                 true => None,
-                false => Some(upload(&outputs, &[outputs.len() as i64], device)?),
+                false => {
+                    let planes: Vec<i64> =
+                        model.info.planes_of(config).into_iter().map(|plane| plane as i64).collect();
+                    Some(upload(&planes, &[planes.len() as i64], device)?)
+                }
             };
             nets.push(Member {
                 net,
@@ -133,7 +133,7 @@ impl Teachers {
 
 /// By teacher and class: the teachers of a class share in it equally. In a class that nobody teaches and that is not to be
 /// imitated all who know it do.
-fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainError> {
+pub(crate) fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainError> {
     let labels = config.labels();
     let knows = |teacher: &Teacher, label: &String| teacher.model.info.labels.contains(label);
     for teacher in teachers {
@@ -204,7 +204,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: Vec::new(),
         }
     }

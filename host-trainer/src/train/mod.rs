@@ -68,6 +68,8 @@ pub use stop::StopFlag;
 #[cfg(feature = "torch")]
 pub use distillation::Teachers;
 #[cfg(feature = "torch")]
+pub(crate) use distillation::shares;
+#[cfg(feature = "torch")]
 pub use ema::Ema;
 #[cfg(feature = "torch")]
 pub use error::TrainError;

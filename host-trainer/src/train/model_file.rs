@@ -38,9 +38,10 @@ pub struct ModelInfo {
     /// Averaged with the weights that the stage began with: the share of those that it ended with; none: not averaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// What the bundle says that these very weights were taken out of; none: they come from a training here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovered: Option<TrainingRecord>,
+    /// How the weights came about, where no training here ended with them: what the bundle says that they were taken out of, or
+    /// what is known of an ensemble's members.
+    #[serde(default, alias = "recovered", skip_serializing_if = "Option::is_none")]
+    pub record: Option<TrainingRecord>,
     /// Scores on the validation images by label: dataset-level IoU at the best threshold (in models before 0.2 at 0.5), or a classifier's AUROC; none:
     /// no image allows one.
     #[serde(alias = "validation_iou")] // its name in models of 0.1.0 before classifiers
@@ -82,8 +83,14 @@ impl ModelInfo {
         Ok(())
     }
 
+    /// For each of the configuration's classes the model's output plane; 0 where it does not know the class.
+    pub(crate) fn planes_of(&self, config: &Config) -> Vec<usize> {
+        let plane = |label: &String| self.labels.iter().position(|known| known == label).unwrap_or(0);
+        config.labels().iter().map(plane).collect()
+    }
+
     /// Checks that one of these stages made the model, for the configuration's preprocessing.
-    pub(super) fn require_input(&self, config: &Config, stages: &[Stage]) -> Result<(), Misfit> {
+    pub(crate) fn require_input(&self, config: &Config, stages: &[Stage]) -> Result<(), Misfit> {
         let misfit = |what, found, expected| Err(Misfit { what, found, expected });
         if !stages.contains(&self.stage) {
             let expected: Vec<String> = stages.iter().map(Stage::to_string).collect();
@@ -143,7 +150,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: Vec::new(),
         };
         info(Stage::Train).require(&config, &[Stage::Train]).unwrap();
@@ -172,7 +179,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: vec![Some(0.25)],
         };
         let dir = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ pub fn recover(
         teachers: 0,
         pseudo_masks: false,
         share: None,
-        recovered: Some(TrainingRecord { method: told(manifest), ..manifest.training.clone() }),
+        record: Some(TrainingRecord { method: told(manifest), ..manifest.training.clone() }),
         validation: Vec::new(),
     };
     info.require(config, &[Stage::Train])?;
@@ -219,7 +219,7 @@ mod tests {
             teachers: 0,
             pseudo_masks: false,
             share: None,
-            recovered: None,
+            record: None,
             validation: Vec::new(),
             graph,
         };
@@ -256,7 +256,7 @@ mod tests {
             let (model, bundle, _dir) = shipped(&config, quantize);
             let back = recover(&config, &bundle, &images, Device::Cpu).unwrap();
             assert_eq!((back.info.step, back.info.seed, &back.info.labels), (9, 5, &config.labels()));
-            let record = back.info.recovered.as_ref().unwrap();
+            let record = back.info.record.as_ref().unwrap();
             assert!(record.method.contains("the bundle tiny "), "{}", record.method);
             assert_eq!(record.sources, bundle.manifest().training.sources);
             let (was, is) = (forward(&model, &image, Mode::Eval), forward(&back, &image, Mode::Eval));

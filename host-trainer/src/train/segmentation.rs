@@ -159,7 +159,7 @@ mod tests {
                     teachers: 0,
                     pseudo_masks: false,
                     share: None,
-                    recovered: None,
+                    record: None,
                     validation: Vec::new(),
                 },
                 params: net(2).to_params(),

@@ -244,7 +244,7 @@ impl Session {
                 teachers: self.job.teachers,
                 pseudo_masks: self.job.pseudo_masks,
                 share: None,
-                recovered: None,
+                record: None,
                 validation: validation.to_vec(),
             },
             params: self.trainer.averaged().to_params(),
