@@ -12,6 +12,7 @@ mod dicom;
 mod faults;
 mod infer;
 mod measure;
+mod pacs;
 mod quality;
 mod rle;
 #[cfg(feature = "torch")]
