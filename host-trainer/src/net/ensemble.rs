@@ -101,7 +101,7 @@ mod tests {
         let member = |params, row| Member { params, parts: vec![(row, 0.5)] };
         let fault = |members: &[Member<'_>]| ensemble(&graph(1, 2), members).unwrap_err().to_string();
         assert!(fault(&[member(&one, 0)]).contains("missing"));
-        assert!(fault(&[member(&one, 0), member(&wide, 0)]).contains("members.1.encoder"));
+        assert!(fault(&[member(&one, 0), member(&wide, 0)]).contains("members.1.decoder"));
         assert!(fault(&[member(&one, 0), member(&one, 3)]).contains("segmentation_head.0.weight"));
         assert!(fault(&[]).contains("missing"));
     }
