@@ -84,6 +84,7 @@ impl ModelInfo {
     }
 
     /// For each of the configuration's classes the model's output plane; 0 where it does not know the class.
+    #[cfg(feature = "torch")]
     pub(crate) fn planes_of(&self, config: &Config) -> Vec<usize> {
         let plane = |label: &String| self.labels.iter().position(|known| known == label).unwrap_or(0);
         config.labels().iter().map(plane).collect()
