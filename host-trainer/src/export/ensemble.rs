@@ -26,14 +26,14 @@ pub fn ensemble(
     for member in members {
         member.model.info.require_input(config, &Stage::SEGMENTERS)?;
     }
-    let shares = shares(config, members)?;
-    let part = |(member, shares): (&'_ Teacher, Vec<f32>)| {
-        member.model.info.planes_of(config).into_iter().zip(shares).collect()
-    };
-    let parts: Vec<Vec<(usize, f32)>> = members.iter().zip(shares).map(part).collect();
-    let parts = members.iter().zip(parts);
-    let parts: Vec<Member<'_>> =
-        parts.map(|(member, parts)| Member { params: &member.model.params, parts }).collect();
+    let parts: Vec<Member<'_>> = members
+        .iter()
+        .zip(shares(config, members)?)
+        .map(|(Teacher { model, .. }, shares)| Member {
+            params: &model.params,
+            parts: model.info.planes_of(config).into_iter().zip(shares).collect(),
+        })
+        .collect();
     let graph = config.graph();
     let params = net::ensemble(&graph, &parts).map_err(ExportError::OtherMember)?;
     let records = members.iter().map(|member| training_record(config, &member.model, index));
