@@ -25,5 +25,5 @@ pub mod uid;
 
 /// Counts every change of the arithmetic in [`pixel`], [`preprocess`] and [`postprocess`] that can move a
 /// mask. It is part of a result's identity ([`message::result_id`]) and a bundle names the one it was
-/// calibrated with.
+/// calibrated with. It counts from the first release on.
 pub const PIPELINE_VERSION: u32 = 1;

@@ -212,7 +212,7 @@ fn a_broker_that_dies_with_its_memory_is_waited_for() {
     broker.kill();
     broker.launch();
     wait_for("central to subscribe again", || {
-        (central.log().matches("subscribed").count() == 2).then_some(())
+        (central.log().matches("subscribed").count() >= 2).then_some(())
     });
     let device = Device::connect(broker.port(), "cart-1");
     device.publish(&result(1));

@@ -20,6 +20,8 @@ pub(crate) struct Fixture {
 #[derive(Clone, Copy)]
 enum Kind {
     Grey,
+    /// 12 of its 16 bits are stored.
+    Shallow,
     Colour,
     /// Of 12 bits.
     Signed,
@@ -30,6 +32,8 @@ pub(crate) const GREY: Fixture =
     Fixture { stream: include_bytes!("fixtures/grey.j2k"), rows: 101, cols: 77, kind: Kind::Grey };
 /// The same, not from the reference grid's origin.
 pub(crate) const OFFSET: Fixture = Fixture { stream: include_bytes!("fixtures/offset.j2k"), ..GREY };
+/// The same, for a header by which the samples have fewer bits than the codestream.
+pub(crate) const SHALLOW: Fixture = Fixture { kind: Kind::Shallow, ..GREY };
 /// Two tiles, of which the second has no levels.
 pub(crate) const UNEVEN: Fixture =
     Fixture { stream: include_bytes!("fixtures/uneven.j2k"), rows: 48, cols: 128, kind: Kind::Grey };
@@ -58,6 +62,10 @@ impl Fixture {
         };
         match self.kind {
             Kind::Grey => {}
+            Kind::Shallow => {
+                word(tags::BITS_STORED, 12);
+                word(tags::HIGH_BIT, 11);
+            }
             Kind::Colour => {
                 word(tags::SAMPLES_PER_PIXEL, 3);
                 word(tags::BITS_ALLOCATED, 8);

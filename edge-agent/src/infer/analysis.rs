@@ -68,7 +68,7 @@ impl Analysis {
     }
 
     /// Makes it the result of other pixels than those that came under the same SOP Instance UID before. `content` is the
-    /// digest of all of them.
+    /// digest of all of them that could be decoded.
     pub fn revise(&mut self, content: &[u8; 32]) {
         self.image.revision = Some(content.iter().map(|byte| format!("{byte:02x}")).collect());
         self.quality.push(QualityNote::reused_sop_instance_uid());

@@ -370,16 +370,15 @@ async fn without_a_broker_the_agent_is_alive_and_ready_and_an_intake_that_is_gon
     device.send("2.png", b"Dear colleague,");
     until("/metrics", "cxr_images_analysed_total 1").await;
     until("/metrics", "cxr_images_set_aside_total 1").await;
-    let metrics = get("/metrics").await;
     for line in [
         "cxr_images_accepted_total{intake=\"watch_folder\"} 2",
         "cxr_results_waiting 1.0",
         "cxr_broker_connected 0",
         "cxr_stage_seconds_count{stage=\"infer\"} 1",
+        &format!("model_sha256=\"{}\"", device.bundle.model_sha256()),
     ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
+        until("/metrics", line).await;
     }
-    assert!(metrics.contains(&format!("model_sha256=\"{}\"", device.bundle.model_sha256())), "{metrics}");
     fs::rename(device.path("in"), device.path("away")).unwrap();
     until("/readyz", "intake watch_folder is closed").await;
     assert!(get("/healthz").await.contains("200 OK"));

@@ -195,9 +195,9 @@ impl Worker {
     fn fail(&mut self, image: ImageId, attempt: u32, error: &AnalyzeError) -> Result<(), StoreError> {
         let code = error.code();
         if error.is_about_image() || self.store.count_failure(image)? >= MAX_FAILURES {
-            tracing::warn!(%image, code, %error, "set aside");
             self.store.set_aside(image, &error.to_string())?;
             self.vitals.metrics.count_set_aside();
+            tracing::warn!(%image, code, %error, "set aside");
             return Ok(());
         }
         tracing::error!(%image, code, %error, attempt, "the analysis failed");

@@ -72,7 +72,7 @@ pub enum Enqueued {
 
 impl Store {
     /// Queues the result of a received image, and in the same transaction makes the image `queued`. `content` is the
-    /// digest of the pixels that the result is of.
+    /// digest of the pixels that were decoded of it.
     ///
     /// # Errors
     /// If the database fails; the image is still `received` then.

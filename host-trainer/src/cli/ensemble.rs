@@ -10,7 +10,8 @@ use crate::train::{Teacher, TeacherFile};
 /// Arguments of `ensemble`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Configuration of the experiment, with `network.members`.
+    /// Configuration of the experiment, with `network.members`. Members whose files do not tell how they were trained were
+    /// trained with it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// A member's model file; it answers for some classes only if these are named. Once for each member.

@@ -6,11 +6,11 @@ use super::ExportError;
 use super::provenance::training_record;
 use crate::config::{Config, Stage};
 use crate::dataset::Index;
-use crate::net::{self, Member};
-use crate::train::{ModelFile, ModelInfo, Teacher, shares};
+use crate::net::{self, DeepLabConfig, Graph, Member, Op, deeplab_v3_plus};
+use crate::train::{Misfit, ModelFile, ModelInfo, Teacher, shares};
 
 /// The members as one model of the configuration, whose `network.members` says how many there are. As with teachers, those
-/// of a class share in it equally.
+/// of a class share in it equally. A member whose file has no record of its own is told as trained with this configuration.
 ///
 /// # Errors
 /// If there are more or fewer members, one is of another network or preprocessing, or a class has none.
@@ -25,10 +25,11 @@ pub fn ensemble(
     }
     for member in members {
         member.model.info.require_input(config, &Stage::SEGMENTERS)?;
+        require_network(config, &member.model.info)?;
     }
     let parts: Vec<Member<'_>> = members
         .iter()
-        .zip(shares(config, members)?)
+        .zip(shares(config, members, &[])?)
         .map(|(Teacher { model, .. }, shares)| Member {
             params: &model.params,
             parts: model.info.planes_of(config).into_iter().zip(shares).collect(),
@@ -53,6 +54,27 @@ pub fn ensemble(
         validation: Vec::new(),
     };
     Ok(ModelFile { info, params })
+}
+
+/// Strides, dilations and how the parts are joined are in no tensor's shape. Dropout is of trainings alone.
+fn require_network(config: &Config, info: &ModelInfo) -> Result<(), Misfit> {
+    let classes = info.labels.len();
+    let own = deeplab_v3_plus(&DeepLabConfig { classes, members: 1, ..config.network.clone() });
+    let (found, expected) = (operators(&info.graph), operators(&own));
+    if found == expected {
+        return Ok(());
+    }
+    let differ = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+    let (found, expected) = match differ {
+        Some((found, expected)) => (format!("{found:?}"), format!("{expected:?}")),
+        None => (info.graph.name.clone(), own.name),
+    };
+    Err(Misfit { what: "network", found, expected })
+}
+
+fn operators(graph: &Graph) -> Vec<(&str, &Op)> {
+    let nodes = graph.iter().map(|(_, node)| (node.name.as_str(), &node.op));
+    nodes.filter(|(_, op)| !matches!(op, Op::Dropout { .. })).collect()
 }
 
 /// What is known of all members: every set of images once, steps added up.
@@ -146,8 +168,27 @@ mod tests {
         let one = member(&other, 1, &[]);
         let error = ensemble(&pair, std::slice::from_ref(&one), None).unwrap_err();
         assert!(error.to_string().contains("network.members = 2"), "{error}");
+        let refused = |other: &Config| {
+            let members = [one.clone(), member(other, 1, &[])];
+            ensemble(&pair, &members, None).unwrap_err().to_string()
+        };
+        // The same tensors, in another network.
+        other.network.aspp_rates = [2, 4, 6];
+        assert!(refused(&other).contains("network"), "{}", refused(&other));
         other.network.separable = false;
-        let error = ensemble(&pair, &[one, member(&other, 1, &[])], None).unwrap_err();
-        assert!(matches!(&error, ExportError::OtherMember(_)), "{error}");
+        assert!(refused(&other).contains("network"), "{}", refused(&other));
+    }
+
+    #[test]
+    fn a_class_that_no_member_knows_is_refused_whatever_is_imitated() {
+        let mut pair = pair();
+        pair.distillation.classes = vec!["heart".into()];
+        let member = || {
+            let mut member = member(&tiny(""), 1, &["heart"]);
+            member.model.info.labels = vec!["rib".into(), "heart".into()];
+            member
+        };
+        let error = ensemble(&pair, &[member(), member()], None).unwrap_err();
+        assert!(error.to_string().contains("left_lung has none"), "{error}");
     }
 }

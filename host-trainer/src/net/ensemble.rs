@@ -22,14 +22,15 @@ pub fn ensemble(graph: &Graph, members: &[Member<'_>]) -> Result<Params, ParamsE
     let mut whole = Params::new();
     let (mut weights, mut biases) = (Vec::new(), Vec::new());
     let (weight, bias) = (format!("{HEAD}.weight"), format!("{HEAD}.bias"));
+    let no_plane = |fault| ParamsError::Mismatch { graph: graph.name.clone(), faults: vec![fault] };
     for (i, member) in members.iter().enumerate() {
         for (name, tensor) in member.params.iter() {
             if name != weight && name != bias {
                 whole.insert(format!("{}{name}", member_prefix(i)), tensor.clone());
             }
         }
-        weights.push(planes(member, &weight));
-        biases.push(planes(member, &bias));
+        weights.push(planes(member, &weight).map_err(no_plane)?);
+        biases.push(planes(member, &bias).map_err(no_plane)?);
     }
     let classes = members.first().map_or(0, |member| member.parts.len());
     let weights: Vec<f32> =
@@ -43,16 +44,13 @@ pub fn ensemble(graph: &Graph, members: &[Member<'_>]) -> Result<Params, ParamsE
     Ok(whole)
 }
 
-/// A tensor of the member's head, the planes in the ensemble's order and times their shares; planes that it does not have are
-/// left empty, which the check of the whole finds.
-fn planes(member: &Member<'_>, name: &str) -> Vec<Vec<f32>> {
-    let rows = member.params.get(name).map(|tensor| {
-        let row = tensor.data.len() / tensor.shape[0].max(1);
-        tensor.data.chunks(row.max(1)).collect::<Vec<_>>()
-    });
+/// A tensor of the member's head, the planes in the ensemble's order and times their shares; an error names what it lacks.
+fn planes(member: &Member<'_>, name: &str) -> Result<Vec<Vec<f32>>, String> {
+    let tensor = member.params.get(name).ok_or_else(|| format!("missing {name}"))?;
+    let rows: Vec<&[f32]> = tensor.data.chunks((tensor.data.len() / tensor.shape[0].max(1)).max(1)).collect();
     let plane = |&(row, share): &(usize, f32)| {
-        let row = rows.as_ref().and_then(|rows| rows.get(row));
-        row.map_or_else(Vec::new, |row| row.iter().map(|w| w * share).collect())
+        let row = rows.get(row).ok_or_else(|| format!("{name} has no plane {row}"))?;
+        Ok(row.iter().map(|w| w * share).collect())
     };
     member.parts.iter().map(plane).collect()
 }
@@ -102,7 +100,7 @@ mod tests {
         let fault = |members: &[Member<'_>]| ensemble(&graph(1, 2), members).unwrap_err().to_string();
         assert!(fault(&[member(&one, 0)]).contains("missing"));
         assert!(fault(&[member(&one, 0), member(&wide, 0)]).contains("members.1.decoder"));
-        assert!(fault(&[member(&one, 0), member(&one, 3)]).contains("segmentation_head.0.weight"));
+        assert!(fault(&[member(&one, 0), member(&one, 3)]).contains("weight has no plane 3"));
         assert!(fault(&[]).contains("missing"));
     }
 }

@@ -55,7 +55,7 @@ impl Teachers {
         let spec = config.distillation.clone();
         let plane = |of: &[f32]| upload(of, &[1, of.len() as i64, 1, 1], device);
         let mut nets = Vec::with_capacity(teachers.len());
-        for (Teacher { model, .. }, share) in teachers.iter().zip(shares(config, teachers)?) {
+        for (Teacher { model, .. }, share) in teachers.iter().zip(shares(config, teachers, &spec.classes)?) {
             let mut sized = config.clone();
             sized.preprocess.input_size = model.info.preprocess.input_size;
             model.info.require_input(&sized, &Stage::SEGMENTERS)?;
@@ -131,9 +131,13 @@ impl Teachers {
     }
 }
 
-/// By teacher and class: the teachers of a class share in it equally. In a class that nobody teaches and that is not to be
-/// imitated all who know it do.
-pub(crate) fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f32>>, TrainError> {
+/// By teacher and class: the teachers of a class share in it equally. Every class of `imitated` (empty: every class) must have
+/// one; in another that nobody teaches all who know it do.
+pub(crate) fn shares(
+    config: &Config,
+    teachers: &[Teacher],
+    imitated: &[String],
+) -> Result<Vec<Vec<f32>>, TrainError> {
     let labels = config.labels();
     let knows = |teacher: &Teacher, label: &String| teacher.model.info.labels.contains(label);
     for teacher in teachers {
@@ -156,10 +160,9 @@ pub(crate) fn shares(config: &Config, teachers: &[Teacher]) -> Result<Vec<Vec<f3
     let mut shares = vec![Vec::new(); teachers.len()];
     for label in &labels {
         let mut taught: Vec<bool> = teachers.iter().map(|teacher| teaches(teacher, label)).collect();
-        let imitated = &config.distillation.classes;
         if !taught.contains(&true) {
             if imitated.is_empty() || imitated.contains(label) {
-                let reason = "has no teacher; name one, or leave it out of distillation.classes";
+                let reason = "has none; name one, or, for teachers, leave it out of distillation.classes";
                 return Err(TrainError::Taught { class: label.clone(), reason });
             }
             taught = teachers.iter().map(|teacher| knows(teacher, label)).collect();
@@ -254,12 +257,12 @@ mod tests {
             classes: classes.iter().map(|class| (*class).to_owned()).collect(),
         };
         let of = |config: &Config, teachers: &[Teacher]| {
-            shares(config, teachers).map_err(|error| error.to_string())
+            shares(config, teachers, &config.distillation.classes).map_err(|error| error.to_string())
         };
         let three = [teacher(&[]), teacher(&["heart"]), teacher(&[])];
         assert_eq!(of(&config, &three).unwrap(), [[0.5, 1.0 / 3.0], [0.0, 1.0 / 3.0], [0.5, 1.0 / 3.0]]);
         let heart = [teacher(&["heart"])];
-        assert!(of(&config, &heart).unwrap_err().contains("left_lung has no teacher"));
+        assert!(of(&config, &heart).unwrap_err().contains("left_lung has none"));
         assert!(of(&config, &[teacher(&["cor"])]).unwrap_err().contains("cor is none"));
         config.distillation.classes = vec!["heart".into()];
         assert_eq!(of(&config, &heart).unwrap(), [[1.0, 1.0]]);

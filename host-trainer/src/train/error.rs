@@ -40,7 +40,7 @@ pub enum TrainError {
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// A class without a teacher, or a teacher of no class.
-    #[error("teachers: {class} {reason}")]
+    #[error("teachers or members: {class} {reason}")]
     Taught {
         /// The class.
         class: String,

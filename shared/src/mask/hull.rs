@@ -16,8 +16,8 @@ impl ConvexHull {
         let ends = (0..rows).filter_map(|row| Some((row as i64, ends(masks, row)?)));
         let ends: Vec<(i64, (i64, i64))> = ends.collect();
         let top = ends.first()?.0;
-        let lefts = lower_bound(ends.iter().map(|&(row, (first, _))| (row, first)));
-        let rights = lower_bound(ends.iter().map(|&(row, (_, last))| (row, -last)));
+        let lefts = lower_hull(ends.iter().map(|&(row, (first, _))| (row, first)));
+        let rights = lower_hull(ends.iter().map(|&(row, (_, last))| (row, -last)));
         let span = |(left, right): (i64, i64)| (left as usize, -right as usize);
         Some(Self { top: top as usize, spans: lefts.into_iter().zip(rights).map(span).collect() })
     }
@@ -53,7 +53,7 @@ fn ends(masks: &[&Mask], row: usize) -> Option<(i64, i64)> {
 
 /// The least whole numbers, in every row from the first to the last, not below the greatest convex function that is nowhere above
 /// the points. Points are (row, value), rows ascending.
-fn lower_bound(points: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
+fn lower_hull(points: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
     let mut corners: Vec<(i64, i64)> = Vec::new();
     for point in points {
         while let [.., a, b] = corners[..] {

@@ -109,8 +109,8 @@ pub struct SourceImage {
     pub photometric: Photometric,
     /// How the values of interest were chosen.
     pub voi_applied: VoiApplied,
-    /// SHA-256 of the rendered pixels ([`PixelFrame::sha256`](crate::pixel::PixelFrame::sha256)), if other pixels came
-    /// under the same SOP Instance UID before. Since 1.2.
+    /// SHA-256 of the rendered pixels ([`PixelFrame::sha256`](crate::pixel::PixelFrame::sha256)), all that could be decoded, if
+    /// other pixels came under the same SOP Instance UID before. Since 1.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 }

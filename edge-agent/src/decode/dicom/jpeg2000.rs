@@ -22,9 +22,13 @@ pub(super) fn decode(data: &[u8], module: &PixelModule, detail: Detail) -> Resul
     decode_halved(data, module, 0)
 }
 
-/// How many of the finest resolutions can be left out.
+/// How many of the finest resolutions can be left out. What is left of an edge overshoots it: up to the codestream's precision
+/// OpenJPEG cuts that off, but bits above the stored ones would be lost, and white would become black.
 fn spare(data: &[u8], module: &PixelModule, detail: Detail) -> u8 {
     let Detail::AtLeast(side) = detail else { return 0 };
+    if !Codestream::of_jpeg2000(data).is_some_and(|header| module.stores_all_of(header.precision)) {
+        return 0;
+    }
     let longer = module.rows.max(module.cols) as u64;
     let is_enough = |halvings: &u8| longer.div_ceil(1 << halvings) >= side as u64;
     (1..=Codestream::halvings_of_jpeg2000(data)).take_while(is_enough).last().unwrap_or(0)

@@ -115,6 +115,11 @@ impl PixelModule {
         })
     }
 
+    /// Whether samples of so many bits have neither bits above the stored ones nor below.
+    pub(super) fn stores_all_of(&self, precision: u8) -> bool {
+        self.shift == 0 && precision == self.bits_stored
+    }
+
     /// One sample a pixel, row-major, in the low `bits_stored` bits; colour becomes luminance.
     pub(super) fn samples(
         &self,

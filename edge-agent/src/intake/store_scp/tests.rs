@@ -215,7 +215,7 @@ async fn other_titles_and_units_beyond_the_bound_are_rejected() {
 
 #[tokio::test]
 async fn bytes_that_are_no_protocol_end_only_their_own_connection() {
-    let site = Site::open(|config| config.idle_timeout_s = 1).await;
+    let site = Site::open(|config| config.idle_timeout_s = 5).await;
     let floods: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\n\r\n",
         // A-ASSOCIATE-RQ of 4 GiB.
@@ -226,15 +226,20 @@ async fn bytes_that_are_no_protocol_end_only_their_own_connection() {
         &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0],
         &[],
     ];
-    for flood in floods {
-        site.unit(move |address| {
-            let mut socket = std::net::TcpStream::connect(address).unwrap();
-            socket.write_all(flood).unwrap();
-            // Until the device hangs up, by itself where nothing comes.
-            std::io::copy(&mut socket, &mut std::io::sink()).unwrap_or_default();
-        })
-        .await;
-    }
+    let attack = move |address, flood: &[u8]| {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.write_all(flood).unwrap();
+        // Until the device hangs up, by itself where nothing comes.
+        std::io::copy(&mut socket, &mut std::io::sink()).unwrap_or_default();
+    };
+    site.unit(move |address| {
+        std::thread::scope(|scope| {
+            for flood in floods {
+                scope.spawn(move || attack(address, flood));
+            }
+        });
+    })
+    .await;
     let status = site.unit(|address| {
         let mut unit = associate(address).unwrap();
         store(&mut unit, "1.2.3.1", &radiograph("1.2.3.1"))

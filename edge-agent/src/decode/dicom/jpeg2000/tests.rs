@@ -2,7 +2,7 @@ use shared::pixel::PixelFrame;
 
 use super::super::tests::{JPEG_2000_TILES, jpeg_2000_file};
 use super::*;
-use crate::decode::fixtures::{COLOUR, Fixture, GREY, OFFSET, PHANTOM, SIGNED, UNEVEN};
+use crate::decode::fixtures::{COLOUR, Fixture, GREY, OFFSET, PHANTOM, SHALLOW, SIGNED, UNEVEN};
 use crate::decode::{DecodeLimits, Decoded, decode_bytes, decode_bytes_at};
 
 const UID: &str = "1.2.840.99.7";
@@ -78,6 +78,8 @@ fn what_cannot_be_reduced_is_decoded_fully() {
     assert_eq!(at_least(1, &file), full(&file), "no levels");
     let file = OFFSET.file(UID);
     assert_eq!(at_least(50, &file), full(&file), "not from the grid's origin");
+    let file = SHALLOW.file(UID);
+    assert_eq!(at_least(50, &file), full(&file), "edges overshoot into bits that are not stored");
     let file = UNEVEN.file(UID);
     assert_eq!(at_least(32, &file), full(&file), "a tile without levels");
     assert!(full(&file).frame.samples().iter().all(|v| *v > 10_000), "both tiles are there");
