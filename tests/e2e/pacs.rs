@@ -100,7 +100,7 @@ fn a_pacs_gets_the_same_objects_by_stow_rs_from_whom_it_knows() {
     wait_for("an attempt", || central.log().contains("not handed on").then_some(()));
     pacs.launch();
     wait_for("four objects", || (pacs.objects().len() == 4).then_some(()));
-    nothing_waits(&setup);
+    wait_for("nothing to wait", || setup.json(&["pacs", "list", "--json"]).is_empty().then_some(()));
     verify(&setup, &pacs.dir().join("objects"), &pacs.objects(), &[result(1), result(2)]);
     assert_eq!(setup.run(&["check"]).status.code(), Some(0));
     for (stranger, says) in [(&uncertified, "no answer from PACS"), (&mistaken, "401")] {

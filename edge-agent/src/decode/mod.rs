@@ -58,7 +58,7 @@ pub enum Detail {
 pub struct Decoded {
     /// The pixels, display-referred. Fewer than the image's rows and columns if [`Detail`] allowed that.
     pub frame: PixelFrame,
-    /// Only every so-many-th row and column of the image is in the frame; 1: all are.
+    /// Every `step`th row and column of the image is in the frame; 1: all are.
     pub step: usize,
     /// Identity and rendering, as a result names them.
     pub image: SourceImage,

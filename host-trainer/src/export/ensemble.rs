@@ -174,9 +174,9 @@ mod tests {
         };
         // The same tensors, in another network.
         other.network.aspp_rates = [2, 4, 6];
-        assert!(refused(&other).contains("network"), "{}", refused(&other));
+        assert!(refused(&other).contains("the model's network is"), "{}", refused(&other));
         other.network.separable = false;
-        assert!(refused(&other).contains("network"), "{}", refused(&other));
+        assert!(refused(&other).contains("the model's network is"), "{}", refused(&other));
     }
 
     #[test]

@@ -100,7 +100,9 @@ mod tests {
         let fault = |members: &[Member<'_>]| ensemble(&graph(1, 2), members).unwrap_err().to_string();
         assert!(fault(&[member(&one, 0)]).contains("missing"));
         assert!(fault(&[member(&one, 0), member(&wide, 0)]).contains("members.1.decoder"));
-        assert!(fault(&[member(&one, 0), member(&one, 3)]).contains("weight has no plane 3"));
+        assert!(
+            fault(&[member(&one, 0), member(&one, 3)]).contains("segmentation_head.0.weight has no plane 3")
+        );
         assert!(fault(&[]).contains("missing"));
     }
 }
